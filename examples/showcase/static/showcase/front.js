@@ -1,0 +1,3 @@
+import "./block.js";
+import "./break.js";
+import "./edit.js";

@@ -1,0 +1,1 @@
+"""The demo's handlers, one file each; the pages show these files."""

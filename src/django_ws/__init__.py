@@ -1,0 +1,64 @@
+"""WebSockets for Django projects whose code is ordinary synchronous Django.
+
+The public names are imported when they are first used: a gateway imports this package, too, and
+must not load Django.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .base import JsonWebSocketHandler, WebSocketHandler
+    from .exceptions import (
+        ConnectionClosed,
+        DjangoWSError,
+        GatewayUnavailable,
+        MessageTooBig,
+        PublishError,
+        PublishTimeout,
+        Reject,
+        SendTimeout,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConnectionClosed",
+    "DjangoWSError",
+    "GatewayUnavailable",
+    "JsonWebSocketHandler",
+    "MessageTooBig",
+    "PublishError",
+    "PublishTimeout",
+    "Reject",
+    "SendTimeout",
+    "WebSocketHandler",
+    "__version__",
+]
+
+_HOMES = {
+    "ConnectionClosed": ".exceptions",
+    "DjangoWSError": ".exceptions",
+    "GatewayUnavailable": ".exceptions",
+    "JsonWebSocketHandler": ".base",
+    "MessageTooBig": ".exceptions",
+    "PublishError": ".exceptions",
+    "PublishTimeout": ".exceptions",
+    "Reject": ".exceptions",
+    "SendTimeout": ".exceptions",
+    "WebSocketHandler": ".base",
+}
+
+
+def __getattr__(name: str) -> object:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(import_module(home, __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,361 @@
+"""What users subclass: :class:`WebSocketHandler` and :class:`JsonWebSocketHandler`.
+
+A handler knows nothing of ZeroMQ, threads or frames. It talks to a :class:`Connection`, which a
+worker implements for real browsers and ``django_ws.testing`` for tests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from django.core.exceptions import PermissionDenied
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.functional import Promise
+
+from .exceptions import ConnectionClosed, MessageTooBig, Reject, SendTimeout
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+    from django.http import HttpRequest
+
+__all__ = [
+    "Connection",
+    "ConnectionClosed",
+    "JsonWebSocketHandler",
+    "MessageTooBig",
+    "Reject",
+    "SendTimeout",
+    "WebSocketHandler",
+]
+
+
+class Connection(Protocol):
+    """What a handler needs of whatever holds its connection."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def kwargs(self) -> Mapping[str, str]: ...
+    @property
+    def request(self) -> HttpRequest: ...
+    @property
+    def subprotocol(self) -> str | None: ...
+    @property
+    def groups(self) -> frozenset[str]: ...
+    @property
+    def state(self) -> dict[str, Any]: ...
+    @property
+    def user(self) -> AbstractBaseUser | AnonymousUser: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def stopping(self) -> bool: ...
+    @property
+    def close_code(self) -> int | None: ...
+    @property
+    def close_reason(self) -> str: ...
+
+    def select_subprotocol(self, name: str | None) -> None: ...
+    def refresh_user(self) -> None: ...
+    def send(self, message: str | bytes) -> None: ...
+    def close(self, code: int, reason: str) -> None: ...
+    def join(self, group: str) -> None: ...
+    def leave(self, group: str) -> None: ...
+    def publish(self, group: str, message: str | bytes, exclude_self: bool) -> None: ...
+    def wait(self, seconds: float | None) -> bool: ...
+
+
+class InvalidMessage(Exception):
+    """A message that this kind of handler does not take: closes with ``code``, no traceback."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class WebSocketHandler:
+    """Handles one WebSocket connection; subclass it and override hooks.
+
+    Hooks of one connection run one at a time and in order; different connections run in parallel.
+    They are ordinary synchronous Django code: use the ORM, block, raise.
+
+    The framework makes the instance without arguments and connects it afterwards, so the members
+    below are not yet there in ``__init__``.
+    """
+
+    #: Hooks that may be overridden, each by a plain (not ``async``) method.
+    hooks: ClassVar[tuple[str, ...]] = (
+        "on_connect",
+        "on_open",
+        "on_message",
+        "on_close",
+        "on_error",
+        "on_restore",
+        "dispatch",
+    )
+
+    # Keeps the base out of ``__dict__``: what is in there belongs to the subclass (see `movable`).
+    __slots__ = ("__dict__", "__weakref__", "_connection")
+
+    _connection: Connection
+
+    # ------------------------------------------------------------------ hooks
+
+    def on_connect(self) -> bool | None:
+        """Override to decide about the handshake, before the browser sees the connection.
+
+        Returns:
+            ``None`` or ``True`` accepts; ``False`` refuses with 403.
+
+        Raises:
+            PermissionDenied: Refuses with 403.
+            Reject: Refuses with its status and reason.
+        """
+        return None
+
+    def on_open(self, message: Any) -> Any:
+        """Override to handle the first message.
+
+        Returns:
+            ``None`` gives the same message to :meth:`on_message` next; anything else does not.
+        """
+        return None
+
+    def on_message(self, message: Any) -> None:
+        """Override to handle a message: ``str`` for a text message, ``bytes`` for a binary one."""
+
+    def on_close(self) -> None:
+        """Override to clean up: runs once per accepted connection, after every earlier message.
+
+        :attr:`close_code` and :attr:`close_reason` tell why. Exceptions are only logged.
+        """
+
+    def on_error(self, exception: Exception) -> None:
+        """Override to react to an exception that left a hook; it is already logged.
+
+        The default closes with 4403 after :exc:`PermissionDenied`, else with 1011.
+        """
+        if isinstance(exception, PermissionDenied):
+            self.close(4403, "permission denied")
+        else:
+            self.close(1011, "internal error")
+
+    def on_restore(self) -> None:
+        """Override to continue a connection whose worker was replaced.
+
+        :attr:`state` is filled; attributes of the former instance are gone.
+        """
+
+    def dispatch(self, hook: str, *args: Any) -> Any:
+        """Override to wrap every hook (tenant, language, database replica).
+
+        Args:
+            hook: name of the hook.
+            args: its arguments.
+
+        Returns:
+            What the hook returns.
+        """
+        return getattr(self, hook)(*args)
+
+    # ------------------------------------------------------------------ the connection
+
+    @property
+    def id(self) -> str:
+        """Names this connection among all of the project's."""
+        return self._connection.id
+
+    @property
+    def namespace(self) -> str:
+        """Key of ``DEFAULT_WS_HANDLERS`` that the URL chose."""
+        return self._connection.namespace
+
+    @property
+    def kwargs(self) -> Mapping[str, str]:
+        """The other named groups of ``--websocket-url``."""
+        return self._connection.kwargs
+
+    @property
+    def request(self) -> HttpRequest:
+        """The handshake as a Django request: headers, cookies, session, ``GET``, ``META``."""
+        return self._connection.request
+
+    @property
+    def user(self) -> AbstractBaseUser | AnonymousUser:
+        """The session's user, loaded on first use and kept for the connection."""
+        return self._connection.user
+
+    def refresh_user(self) -> None:
+        """Load :attr:`user` anew at its next use."""
+        self._connection.refresh_user()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """JSON types and bytes, at most 64 KiB encoded, that survive a change of worker."""
+        return self._connection.state
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups this connection has joined."""
+        return self._connection.groups
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The agreed subprotocol (RFC 6455 §1.9); assign one of those offered in ``on_connect``.
+
+        Raises:
+            ValueError: On assignment, if the client does not offer it.
+        """
+        return self._connection.subprotocol
+
+    @subprotocol.setter
+    def subprotocol(self, name: str | None) -> None:
+        self._connection.select_subprotocol(name)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed, by either side."""
+        return self._connection.closed
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker wants running hooks to come to an end."""
+        return self._connection.stopping
+
+    @property
+    def close_code(self) -> int | None:
+        """Why the connection closed (RFC 6455 §7.4); ``None`` while it is open."""
+        return self._connection.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """The close reason; empty if there is none."""
+        return self._connection.close_reason
+
+    def send(self, message: str | bytes) -> None:
+        """Send a message; from any thread, also after the hook returned. Never deferred.
+
+        Args:
+            message: ``str`` goes out as a text message, ``bytes`` as a binary one.
+
+        Raises:
+            ConnectionClosed: The connection is closed.
+            MessageTooBig: The message is over 1 MiB (or ``MAX_MESSAGE_SIZE``, if that is more).
+            SendTimeout: The client did not read for ``SEND_TIMEOUT`` seconds.
+            TypeError: The message is something else.
+        """
+        self._connection.send(as_message(message))
+
+    def send_json(self, obj: Any) -> None:
+        """Send ``obj`` as JSON, encoded by ``DjangoJSONEncoder``; raises as :meth:`send` does."""
+        self._connection.send(json.dumps(obj, cls=DjangoJSONEncoder))
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection; what was sent before still arrives. Then ``on_close`` runs.
+
+        Args:
+            code: 1000–1003, 1007–1014 or 3000–4999 (RFC 6455 §7.4.1).
+            reason: at most 123 bytes of UTF-8 (RFC 6455 §5.5).
+
+        Raises:
+            ValueError: The code or the reason cannot be in a close frame.
+        """
+        if code not in _CLOSE_CODES and not 3000 <= code <= 4999:
+            raise ValueError(f"{code} is no close code that may be sent (RFC 6455 §7.4.1)")
+        if len(reason.encode()) > 123:
+            raise ValueError("a close reason has at most 123 bytes (RFC 6455 §5.5)")
+        self._connection.close(code, reason)
+
+    def join(self, group: str) -> None:
+        """Become a member of ``group``."""
+        self._connection.join(group)
+
+    def leave(self, group: str) -> None:
+        """Leave ``group``."""
+        self._connection.leave(group)
+
+    def publish(
+        self, group: str, message: str | bytes | dict[str, Any], exclude_self: bool = False
+    ) -> None:
+        """Send a message to every member of ``group``.
+
+        Args:
+            group: its name; this connection need not be a member.
+            message: ``str``, ``bytes``, or a ``dict`` that goes out as JSON.
+            exclude_self: leave this connection out.
+        """
+        data = (
+            json.dumps(message, cls=DjangoJSONEncoder)
+            if isinstance(message, dict)
+            else as_message(message)
+        )
+        self._connection.publish(group, data, exclude_self)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Sleep in a hook that loops; other connections go on in every mode.
+
+        Outside ``atomic`` it also gives the thread's database connections back.
+
+        Args:
+            seconds: at most so long; ``None`` for as long as the connection is open.
+
+        Returns:
+            ``True`` as soon as the connection is closed or the worker is asked to stop, so
+            ``while not self.wait(1): ...`` is a loop that ends in time.
+        """
+        return self._connection.wait(seconds)
+
+    # ------------------------------------------------------------------ for the framework
+
+    def _decode(self, data: str | bytes) -> Any:
+        """What hooks get of a message; raises :exc:`InvalidMessage`."""
+        return data
+
+
+class JsonWebSocketHandler(WebSocketHandler):
+    """A handler whose ``on_open`` and ``on_message`` get the decoded object of a JSON text.
+
+    Text that is not JSON closes with 1007, a binary message with 1003.
+    """
+
+    __slots__ = ()
+
+    #: Decodes a text; a class may set another.
+    loads: ClassVar[Callable[[str], Any]] = staticmethod(json.loads)
+
+    def _decode(self, data: str | bytes) -> Any:
+        if isinstance(data, bytes):
+            raise InvalidMessage(1003, "only text messages")
+        try:
+            return self.loads(data)
+        except (ValueError, RecursionError):
+            raise InvalidMessage(1007, "not JSON") from None
+
+
+_CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
+
+
+def as_message(message: object) -> str | bytes:
+    """Check what is to be sent; ``SafeString`` and lazy strings become plain ``str``.
+
+    Raises:
+        TypeError: It is neither text nor bytes.
+    """
+    kind = type(message)
+    if kind is str or kind is bytes:
+        return message  # type: ignore[return-value]
+    if isinstance(message, (str, Promise)):
+        return str.__str__(message) if isinstance(message, str) else str(message)
+    if isinstance(message, (bytearray, memoryview, bytes)):
+        return bytes(message)
+    if isinstance(message, (dict, list)):
+        raise TypeError(
+            f"send() takes str or bytes, not {kind.__name__}: use send_json() to send it as JSON"
+        )
+    raise TypeError(f"send() takes str or bytes, not {kind.__name__}")

@@ -1,0 +1,169 @@
+"""Django system checks: mistakes in settings and handlers, each with what to do.
+
+Ids are ``django_ws.E00x`` for ``DEFAULT_WS_HANDLERS``, ``E01x`` for ``DJANGO_WS``, ``E02x`` for
+handler classes, and ``W00x`` for what keeps nothing from starting.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import traceback
+from collections.abc import Iterator, Mapping
+from importlib import import_module, metadata
+
+from asgiref.sync import iscoroutinefunction
+from django.core.checks import CheckMessage, Error, Warning
+from django.db import connections
+
+from . import conf
+from .base import WebSocketHandler
+
+__all__ = ["check_handlers", "check_settings"]
+
+
+def check_settings(
+    app_configs: object = None, flags: Mapping[str, object] | None = None, **kwargs: object
+) -> list[CheckMessage]:
+    """Check everything that shows without importing the project's handlers.
+
+    Args:
+        app_configs: Django's, not used.
+        flags: as for :func:`.conf.load`, by the commands.
+        kwargs: Django's, not used.
+    """
+    flags = flags or {}
+    found = [_message(problem) for problem in conf.problems(flags)]
+    found.extend(_message(problem) for problem in _databases(conf.mode(flags)))
+    found.extend(_message(problem) for problem in _distribution())
+    return found
+
+
+def check_handlers(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
+    """Import every handler of ``DEFAULT_WS_HANDLERS`` and check its class."""
+    return [
+        _message(problem)
+        for namespace, path in conf.handler_paths().items()
+        for problem in _handler(f"DEFAULT_WS_HANDLERS[{namespace!r}]", path)
+    ]
+
+
+def _message(problem: conf.Problem) -> CheckMessage:
+    level = Error if problem.fatal else Warning
+    return level(problem.message, hint=problem.hint, id=f"django_ws.{problem.id}")
+
+
+# ---------------------------------------------------------------- surroundings
+
+
+def _databases(mode: str) -> Iterator[conf.Problem]:
+    for alias in connections:
+        database = connections.settings[alias]
+        if database["ENGINE"].endswith(("sqlite3", "spatialite", "dummy")):
+            continue
+        age = database["CONN_MAX_AGE"]
+        if mode == "pool" and age == 0 and not database["OPTIONS"].get("pool"):
+            yield conf.Problem(
+                "W003",
+                f"The database {alias!r} is connected anew for every message that uses it.",
+                'Set its CONN_MAX_AGE (to 60, say), or a connection pool: OPTIONS["pool"].',
+            )
+        if mode in ("threaded", "gevent") and age != 0:
+            yield conf.Problem(
+                "W004",
+                f"Each browser can hold a connection to the database {alias!r} while it stays.",
+                f"Set CONN_MAX_AGE = 0 for {mode} mode, or use --pool.",
+            )
+
+
+def _distribution() -> Iterator[conf.Problem]:
+    try:
+        metadata.distribution("django-ws")
+    except metadata.PackageNotFoundError:
+        return
+    yield conf.Problem(
+        "W005",
+        "The unrelated package django-ws is installed; it has the same import name, django_ws.",
+        "Run pip uninstall django-ws, then pip install --force-reinstall django-ws-gateway.",
+    )
+
+
+# ---------------------------------------------------------------- handlers
+
+
+def _handler(label: str, path: str) -> Iterator[conf.Problem]:
+    module_path, _, name = path.rpartition(".")
+    if not module_path:
+        yield conf.Problem(
+            "E021",
+            f"{label}: {path!r} is no dotted path.",
+            'Write the module, too, like "myproject.ws_handlers.Chat".',
+        )
+        return
+    try:
+        module = import_module(module_path)
+    except (Exception, SystemExit) as error:
+        yield _import_problem(f"{label}: {path!r}", module_path, error)
+        return
+    try:
+        handler = getattr(module, name)
+    except AttributeError:
+        close = difflib.get_close_matches(name, vars(module), n=1)
+        yield conf.Problem(
+            "E022",
+            f"{label}: the module {module_path} has no {name!r}.",
+            f"Did you mean {close[0]!r}?" if close else f"Define it in {module.__file__}.",
+        )
+        return
+    if not (isinstance(handler, type) and issubclass(handler, WebSocketHandler)):
+        yield conf.Problem(
+            "E023",
+            f"{label}: {path} is no handler class, but {handler!r}.",
+            "Name a subclass of django_ws.base.WebSocketHandler.",
+        )
+        return
+    yield from _class(f"{label}: {path}", handler)
+
+
+def _import_problem(label: str, module_path: str, error: BaseException) -> conf.Problem:
+    if (
+        isinstance(error, ModuleNotFoundError)
+        and error.name is not None
+        and f"{module_path}.".startswith(f"{error.name}.")
+    ):
+        return conf.Problem(
+            "E021",
+            f"{label} cannot be imported: {error}.",
+            "Check the spelling, and that the directory is on sys.path (--pythonpath).",
+        )
+    if isinstance(error, SyntaxError):
+        file, line = error.filename, error.lineno
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        file, line = last.filename, last.lineno
+    return conf.Problem(
+        "E021",
+        f"{label} cannot be imported: {type(error).__name__}: {error}",
+        f"See {file}, line {line}.",
+    )
+
+
+def _class(label: str, handler: type[WebSocketHandler]) -> Iterator[conf.Problem]:
+    for hook in WebSocketHandler.hooks:
+        method = getattr(handler, hook)
+        if iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+            yield conf.Problem(
+                "E024",
+                f"{label}: {hook} is an async def, which nothing would await.",
+                "Write def; it may block. asgiref.sync.async_to_sync calls what exists only async.",
+            )
+    try:
+        inspect.signature(handler).bind()
+    except TypeError as error:
+        yield conf.Problem(
+            "E025",
+            f"{label}: instances are made without arguments, but its __init__ has a {error}.",
+            "Give them defaults; what belongs to a connection is there in on_connect and on_open.",
+        )
+    except ValueError:
+        pass  # a signature that Python cannot tell

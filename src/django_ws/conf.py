@@ -1,0 +1,345 @@
+"""The only reader of Django's settings: turns them, and flags, into the structs of ``options.py``.
+
+A flag beats ``DJANGO_WS``, which beats the default. What is wrong is told as a list of
+:class:`Problem`, which the system checks show and :func:`load` raises.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from . import conf_kinds as kinds
+from .conf_table import NAMESPACE_OPTIONS, OPTIONS, Option
+from .options import (
+    DEFAULT_PUSH_SOCKET,
+    DEFAULT_SUB_SOCKET,
+    DEFAULT_WEBSOCKET_URL,
+    GatewayConfig,
+    Limits,
+    NamespaceConfig,
+    WorkerConfig,
+)
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+
+__all__ = [
+    "Problem",
+    "Settings",
+    "authentication_backends",
+    "handler_paths",
+    "limits",
+    "load",
+    "mode",
+    "problems",
+    "public_url",
+    "session_cookie_name",
+    "session_store",
+    "websocket_url",
+]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the settings, in words for people.
+
+    Attributes:
+        id: of the system check, like ``"E001"``; those with ``W`` keep nothing from starting.
+    """
+
+    id: str
+    message: str
+    hint: str
+
+    @property
+    def fatal(self) -> bool:
+        """Whether nothing can start like this."""
+        return self.id.startswith("E")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that the commands go by.
+
+    Attributes:
+        max_requests: messages after which a worker is replaced; 0 for never.
+        max_rss: MiB of memory above which a worker is replaced; 0 for never.
+    """
+
+    gateway: GatewayConfig
+    worker: WorkerConfig
+    reload: bool
+    workers: int = 1
+    gateways: int = 1
+    wsgi: bool = False
+    max_requests: int = 0
+    max_rss: int = 0
+
+
+def load(flags: Mapping[str, object]) -> Settings:
+    """Put flags, settings and defaults together.
+
+    Args:
+        flags: by the names of :data:`OPTIONS` in lower case; ``None`` for what was not given.
+
+    Raises:
+        ImproperlyConfigured: Something is wrong; the text names every mistake and what to do.
+    """
+    found: list[Problem] = []
+    values = _values(flags, found)
+    namespaces = _namespaces(found)
+    if mistakes := [problem for problem in found if problem.fatal]:
+        raise ImproperlyConfigured("\n".join(f"{each.message} {each.hint}" for each in mistakes))
+    return _settings(values, namespaces)
+
+
+def problems(flags: Mapping[str, object]) -> list[Problem]:
+    """What is wrong with settings and flags, as far as it shows without importing handlers."""
+    found: list[Problem] = []
+    _values(flags, found)
+    _namespaces(found)
+    return found
+
+
+def mode(flags: Mapping[str, object]) -> str:
+    """The execution mode, also if other settings are wrong."""
+    return str(_values(flags, []).get("MODE", "pool"))
+
+
+def limits() -> Limits:
+    """The limits alone, for code that runs a handler without a gateway."""
+    return _limits(_values({}, []))
+
+
+def handler_paths() -> dict[str, str]:
+    """The handlers' dotted paths by namespace; entries that make no sense are left out."""
+    return {name: entry.handler for name, entry in _namespaces([]).items()}
+
+
+def public_url() -> str:
+    """``DJANGO_WS["PUBLIC_URL"]`` without a slash at its end; empty if it is not set.
+
+    Raises:
+        ImproperlyConfigured: It is no URL.
+    """
+    return str(_one("PUBLIC_URL", "")).rstrip("/")
+
+
+def websocket_url() -> str:
+    """``DJANGO_WS["WEBSOCKET_URL"]`` or the default: here no flag is known.
+
+    Raises:
+        ImproperlyConfigured: It is no regular expression.
+    """
+    return str(_one("WEBSOCKET_URL", DEFAULT_WEBSOCKET_URL))
+
+
+def authentication_backends() -> list[str]:
+    """Dotted paths of the backends that may name a user."""
+    return list(settings.AUTHENTICATION_BACKENDS)
+
+
+def session_cookie_name() -> str:
+    """Name of the cookie with the session's key."""
+    return settings.SESSION_COOKIE_NAME
+
+
+def session_store() -> type[SessionBase] | None:
+    """The session engine's store; ``None`` if the project has no sessions."""
+    if not apps.is_installed("django.contrib.sessions"):
+        # SessionMiddleware works without the app, given an engine that needs no table.
+        middleware = "django.contrib.sessions.middleware.SessionMiddleware"
+        if middleware not in settings.MIDDLEWARE:
+            return None
+    return cast("type[SessionBase]", import_module(settings.SESSION_ENGINE).SessionStore)
+
+
+# ---------------------------------------------------------------- DJANGO_WS and flags
+
+
+def _own_settings() -> dict[str, Any]:
+    value = getattr(settings, "DJANGO_WS", None)
+    return value if isinstance(value, dict) else {}
+
+
+def _one(name: str, default: object) -> object:
+    value = _own_settings().get(name)
+    try:
+        return default if value is None else OPTIONS[name].kind(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f'DJANGO_WS["{name}"] {error}.') from None
+
+
+def _values(flags: Mapping[str, object], found: list[Problem]) -> dict[str, Any]:
+    """What flags and ``DJANGO_WS`` say, by the names of :data:`OPTIONS`."""
+    raw = getattr(settings, "DJANGO_WS", None)
+    if raw is not None and not isinstance(raw, dict):
+        hint = 'Make it one, like {"ALLOWED_ORIGINS": ["https://example.com"]}.'
+        found.append(Problem("E011", f"DJANGO_WS must be a dict, not {raw!r}.", hint))
+    own = _own_settings()
+    found.extend(_unknown(own))
+    values: dict[str, Any] = {}
+    given: set[str] = set()
+    for name, option in OPTIONS.items():
+        flag = flags.get(name.lower())
+        # None switches a limit off; for anything else it is as good as nothing.
+        if flag is None and (name not in own or (own[name] is None and not option.limit)):
+            continue
+        given.add(name)
+        label = option.flag if flag is not None else f'DJANGO_WS["{name}"]'
+        try:
+            values[name] = option.kind(own[name] if flag is None else flag)
+        except ValueError as error:
+            found.append(Problem(_ids.get(name, "E013"), f"{label} {error}.", option.help))
+    found.extend(_together(values, given))
+    return values
+
+
+#: Checks of their own; every other wrong value is E013.
+_ids = {
+    "WEBSOCKET_URL": "E014",
+    "CERTFILE": "E015",
+    "KEYFILE": "E015",
+    "PUSH_SOCKET": "E016",
+    "SUB_SOCKET": "E016",
+}
+
+
+def _unknown(own: Mapping[str, object]) -> Iterator[Problem]:
+    for key in own:
+        if key not in OPTIONS:
+            yield Problem("E012", f"DJANGO_WS has no setting {key!r}.", _nearest(key, OPTIONS))
+
+
+def _nearest(key: object, known: Mapping[str, Option]) -> str:
+    by_fold = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(str(key).casefold(), by_fold, n=1)
+    if close:
+        return f"Did you mean {by_fold[close[0]]!r}?"
+    return f"Known: {', '.join(sorted(known))}."
+
+
+def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
+    """What is wrong only with several values together, or not so wrong that nothing starts."""
+    if ("CERTFILE" in given) != ("KEYFILE" in given):
+        there, missing = sorted(("CERTFILE", "KEYFILE"), key=given.__contains__, reverse=True)
+        yield Problem(
+            "E017",
+            f"{there} is given without {missing}.",
+            f"TLS needs both: give --{missing.lower()} (or DJANGO_WS[{missing!r}]), too.",
+        )
+    push = values.get("PUSH_SOCKET", DEFAULT_PUSH_SOCKET)
+    if push in values.get("SUB_SOCKET", [DEFAULT_SUB_SOCKET]):
+        yield Problem(
+            "E016", f"PUSH_SOCKET and SUB_SOCKET are the same: {push}.", "Give each one of its own."
+        )
+    # Every worker after the first appends a dot and its incarnation, 16 characters.
+    room = kinds.IPC_PATH_MAX - 17
+    if push.startswith("ipc://") and len(push.removeprefix("ipc://").encode()) > room:
+        yield Problem(
+            "W002",
+            f"The path of PUSH_SOCKET leaves no room for the suffix of further workers: {push}.",
+            f"Keep it within {room} bytes, else only one worker can run and none be replaced.",
+        )
+
+
+# ---------------------------------------------------------------- DEFAULT_WS_HANDLERS
+
+_EXAMPLE = 'Set it, for example: DEFAULT_WS_HANDLERS = {"default": "myproject.ws.MyHandler"}.'
+
+
+def _namespaces(found: list[Problem]) -> dict[str, NamespaceConfig]:
+    raw = getattr(settings, "DEFAULT_WS_HANDLERS", None)
+    if not isinstance(raw, dict):
+        said = "is missing" if raw is None else f"must be a dict, not {raw!r}"
+        found.append(Problem("E001", f"The setting DEFAULT_WS_HANDLERS {said}.", _EXAMPLE))
+        return {}
+    if "default" not in raw:
+        hint = 'It serves connections whose URL names no namespace. Add a "default" entry.'
+        found.append(Problem("E002", 'DEFAULT_WS_HANDLERS has no "default".', hint))
+    entries: dict[str, NamespaceConfig] = {}
+    for name, entry in raw.items():
+        if not isinstance(name, str) or not name:
+            hint = 'The namespace of a URL without one is "default".'
+            message = f"DEFAULT_WS_HANDLERS has {name!r} as a namespace."
+            found.append(Problem("E003", message, hint))
+            continue
+        if not re.fullmatch(r"\w*", name):
+            message = f"The namespace {name!r} of DEFAULT_WS_HANDLERS cannot be in a URL."
+            hint = r"Use letters, digits and underscores, or a --websocket-url beyond \w*."
+            found.append(Problem("W001", message, hint))
+        config = _entry(f"DEFAULT_WS_HANDLERS[{name!r}]", entry, found)
+        if config is not None:
+            entries[name] = config
+    return entries
+
+
+def _entry(label: str, entry: object, found: list[Problem]) -> NamespaceConfig | None:
+    if isinstance(entry, str):
+        entry = {"handler": entry}
+    if not isinstance(entry, dict) or "handler" not in entry:
+        hint = 'Write the dotted path of a handler class, or {"handler": "dotted.path", …}.'
+        found.append(Problem("E004", f"{label} names no handler: {entry!r}.", hint))
+        return None
+    fields: dict[str, Any] = {}
+    for key, value in entry.items():
+        option = NAMESPACE_OPTIONS.get(key)
+        if option is None:
+            hint = _nearest(key, NAMESPACE_OPTIONS)
+            found.append(Problem("E005", f"{label} has an unknown option {key!r}.", hint))
+            continue
+        try:
+            fields[key] = option.kind(value)
+        except ValueError as error:
+            found.append(Problem("E006", f"{label}: {key} {error}.", option.help))
+    return NamespaceConfig(**fields) if "handler" in fields else None
+
+
+# ---------------------------------------------------------------- putting it together
+
+
+def _settings(values: Mapping[str, Any], namespaces: dict[str, NamespaceConfig]) -> Settings:
+    debug = bool(settings.DEBUG)
+    project = getattr(settings, "ROOT_URLCONF", None) or "django"
+    parts: dict[str, dict[str, Any]] = {
+        "gateway": {"project": project, "debug": debug, "allowed_hosts": _allowed_hosts(debug)},
+        "worker": {"project": project, "debug": debug, "namespaces": namespaces},
+        "settings": {"reload": debug},
+    }
+    for name, value in values.items():
+        for part in OPTIONS[name].where:
+            if part in parts:
+                parts[part][name.lower()] = value
+    gateway, worker, own = parts["gateway"], parts["worker"], parts["settings"]
+    host, port = gateway.pop("address", ("", 8888))
+    gateway["host"] = host or ("127.0.0.1" if debug else "0.0.0.0")
+    gateway["port"] = port
+    if "sub_socket" in worker:
+        worker["sub_sockets"] = worker.pop("sub_socket")
+        gateway["sub_socket"] = gateway["sub_socket"][0]
+    own.pop("public_url", None)
+    return Settings(
+        gateway=GatewayConfig(**gateway, limits=_limits(values)),
+        worker=WorkerConfig(**worker, limits=_limits(values)),
+        **own,
+    )
+
+
+def _limits(values: Mapping[str, Any]) -> Limits:
+    names = (name for name in values if "limits" in OPTIONS[name].where)
+    return Limits(**{name.lower(): values[name] for name in names})
+
+
+def _allowed_hosts(debug: bool) -> list[str]:
+    hosts = list(settings.ALLOWED_HOSTS)
+    # As django.http.request.HttpRequest.get_host does.
+    return hosts if hosts or not debug else [".localhost", "127.0.0.1", "[::1]"]

@@ -1,0 +1,217 @@
+"""The kinds of values that settings and flags take. Pure: knows neither Django nor the settings.
+
+Each function takes what somebody wrote and returns what the program works with, or raises a
+:exc:`ValueError` whose words complete "``NAME`` …".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+
+from .options import MODES
+
+__all__ = [
+    "address",
+    "boolean",
+    "count",
+    "endpoint",
+    "endpoints",
+    "gateways",
+    "limit",
+    "mode",
+    "origins",
+    "path",
+    "public_url",
+    "rate",
+    "regex",
+    "seconds",
+    "text",
+    "whole",
+    "worker_lost",
+]
+
+#: Bytes of a path in ``struct sockaddr_un`` (``unix(7)``), without the NUL at its end.
+IPC_PATH_MAX = 107
+
+_ADDRESS = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:\[\]/]+):)?(?P<port>\d{1,5})", re.A)
+_TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:/]+):(?P<port>\d{1,5})", re.A)
+_ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+")
+_PUBLIC_URL = re.compile(r"(?:ws|http)s?://[^\s/?#]+(?:/[^\s?#]*)?")
+
+
+def boolean(value: object) -> bool:
+    """``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise ValueError(f"must be True or False, not {value!r}")
+    return value
+
+
+def text(value: object) -> str:
+    """A string with something in it."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"must be a string that is not empty, not {value!r}")
+    return value
+
+
+def whole(value: object) -> int:
+    """A whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"must be a whole number, 0 or more, not {value!r}")
+    return value
+
+
+def count(value: object) -> int:
+    """A whole number, 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"must be a whole number, 1 or more, not {value!r}")
+    return value
+
+
+def limit(value: object) -> int:
+    """A whole number; 0 or ``None`` switches the limit off."""
+    return 0 if value is None else whole(value)
+
+
+def rate(value: object) -> float:
+    """A number; 0 or ``None`` switches the limit off."""
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        raise ValueError(f"must be a number, 0 or more, not {value!r}")
+    return float(value)
+
+
+def seconds(value: object) -> float:
+    """A number of seconds; 0 or ``None`` switches the limit off."""
+    try:
+        return rate(value)
+    except ValueError:
+        raise ValueError(f"must be a number of seconds, 0 or more, not {value!r}") from None
+
+
+def gateways(value: object) -> int:
+    """How many gateways; one, as long as groups live in a gateway's memory."""
+    number = count(value)
+    if number > 1:
+        raise ValueError(
+            f"must be 1, not {number}: groups live in the memory of one gateway, and an engine "
+            "that several could share does not exist yet"
+        )
+    return number
+
+
+def mode(value: object) -> str:
+    """An execution mode."""
+    if value not in MODES:
+        raise ValueError(f"must be one of {', '.join(MODES)}, not {value!r}")
+    return str(value)
+
+
+def worker_lost(value: object) -> str:
+    """What becomes of unhandled messages of a worker that died."""
+    if value not in ("close", "redeliver"):
+        raise ValueError(f"must be 'close' or 'redeliver', not {value!r}")
+    return str(value)
+
+
+def regex(value: object) -> str:
+    """A regular expression."""
+    pattern = text(value)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is no regular expression ({error}): {pattern}") from None
+    return pattern
+
+
+def path(value: object) -> str:
+    """A file that can be read."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(f"must be the path of a file, not {value!r}")
+    name = os.fspath(value)
+    try:
+        with Path(name).open("rb"):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot be read: {name} ({error.strerror})") from None
+    return str(name)
+
+
+def origins(value: object) -> list[str]:
+    """A list of origins; a scheme is needed, as in Django's ``CSRF_TRUSTED_ORIGINS``."""
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        raise ValueError(f'must be a list of origins like ["https://example.com"], not {value!r}')
+    for item in value:
+        if not isinstance(item, str) or not _ORIGIN.fullmatch(item):
+            raise ValueError(f"must have origins like https://example.com, not {item!r}")
+    return list(value)
+
+
+def public_url(value: object) -> str:
+    """Where browsers reach the gateway."""
+    if not isinstance(value, str) or not _PUBLIC_URL.fullmatch(value):
+        raise ValueError(f"must be a URL like wss://ws.example.com, not {value!r}")
+    return value
+
+
+def address(value: object) -> tuple[str, int]:
+    """Where to listen: ``8888``, ``"8888"``, ``"127.0.0.1:8888"``, ``"[::1]:8888"`` or a pair.
+
+    Returns:
+        Host, without brackets and empty for the default one, and port.
+    """
+    if isinstance(value, tuple) and len(value) == 2:
+        host, port = value
+    else:
+        match = _ADDRESS.fullmatch(str(value)) if isinstance(value, (str, int)) else None
+        if match is None:
+            raise ValueError(f"must be a port, ipaddr:port or [ipv6]:port, not {value!r}")
+        host, port = (match["host"] or "").strip("[]"), int(match["port"])
+    if not isinstance(host, str) or not isinstance(port, int) or not 0 <= port <= 65535:
+        raise ValueError(f"must have a port from 0 to 65535, not {value!r}")
+    return host, port
+
+
+def endpoint(value: object) -> str:
+    """A ZeroMQ endpoint out of strangers' reach: ``ipc://`` a path, or ``tcp://`` on loopback."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be an endpoint like ipc:///tmp/ws_push, not {value!r}")
+    value = value.strip()
+    if value.startswith("ipc://"):
+        file = os.fsencode(value.removeprefix("ipc://"))
+        if not file or file[:1] in (b"@", b"*"):
+            raise ValueError(f"must name a file after ipc://, not {value!r}")
+        if len(file) > IPC_PATH_MAX:
+            raise ValueError(
+                f"has a path of {len(file)} bytes, but a Unix socket's has at most "
+                f"{IPC_PATH_MAX}: {value}"
+            )
+        return value
+    if not value.startswith("tcp://"):
+        raise ValueError(f"must begin with ipc:// or tcp://, not {value!r}")
+    match = _TCP.fullmatch(value)
+    if match is None or not 1 <= int(match["port"]) <= 65535:
+        raise ValueError(f"must be like tcp://127.0.0.1:9001, not {value!r}")
+    if not _is_loopback(match["host"].strip("[]")):
+        raise ValueError(
+            f"must stay on loopback, not {value!r}: beyond it anybody who reaches the port could "
+            "speak as your project, and encryption (CURVE keys) is not built yet"
+        )
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def endpoints(value: object) -> list[str]:
+    """Endpoints, separated by commas."""
+    if not isinstance(value, str):
+        return [endpoint(value)]
+    return [endpoint(part) for part in value.split(",")]

@@ -1,0 +1,95 @@
+"""Everything that django-ws raises.
+
+* :exc:`DjangoWSError`
+
+  * :exc:`ConnectionClosed`
+  * :exc:`Reject`
+  * :exc:`MessageTooBig`
+  * :exc:`SendTimeout`
+  * :exc:`PublishError`
+
+    * :exc:`GatewayUnavailable`
+    * :exc:`PublishTimeout`
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConnectionClosed",
+    "DjangoWSError",
+    "GatewayUnavailable",
+    "MessageTooBig",
+    "PublishError",
+    "PublishTimeout",
+    "Reject",
+    "SendTimeout",
+]
+
+
+class DjangoWSError(Exception):
+    """Root of the exceptions of django-ws."""
+
+
+class ConnectionClosed(DjangoWSError):
+    """``send`` on a connection that is closed. Left alone in a hook, it ends the hook quietly.
+
+    Attributes:
+        code: the close code; 1006 if it is not known (RFC 6455 §7.1.5).
+        reason: the close reason.
+    """
+
+    def __init__(self, code: int = 1006, reason: str = "") -> None:
+        super().__init__(f"the connection is closed ({code}{f': {reason}' if reason else ''})")
+        self.code = code
+        self.reason = reason
+
+
+class Reject(DjangoWSError):
+    """Raised in ``on_connect`` to refuse the handshake with a status of one's choice.
+
+    Args:
+        status: HTTP status, 400 to 599.
+        reason: shown to the client after the status; without line breaks.
+
+    Raises:
+        ValueError: The status is not an error's, or the reason has control characters.
+    """
+
+    def __init__(self, status: int = 403, reason: str = "") -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"a refusal needs an HTTP status from 400 to 599, not {status}")
+        if any(ord(char) < 32 or ord(char) == 127 for char in reason):
+            raise ValueError("the reason of a refusal has control characters")
+        super().__init__(f"{status} {reason}".rstrip())
+        self.status = status
+        self.reason = reason
+
+
+class MessageTooBig(DjangoWSError):
+    """A message over the limit; nothing was sent.
+
+    Attributes:
+        size: bytes of the message.
+        limit: bytes that were allowed.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a message of {size} bytes is over the limit of {limit}")
+        self.size = size
+        self.limit = limit
+
+
+class SendTimeout(DjangoWSError):
+    """The client did not read for ``SEND_TIMEOUT`` seconds, so the message was not sent."""
+
+
+class PublishError(DjangoWSError):
+    """A publication did not get through."""
+
+
+class GatewayUnavailable(PublishError):
+    """No gateway took the publication."""
+
+
+class PublishTimeout(PublishError):
+    """The gateway did not confirm the publication in time; it may have been delivered."""

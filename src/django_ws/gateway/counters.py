@@ -1,0 +1,38 @@
+"""What the gateway counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+__all__ = ["HELP", "Counters"]
+
+#: Every counter with its meaning.
+HELP = {
+    "connections_opened": "WebSocket connections that were accepted",
+    "connections_closed": "accepted connections that have ended",
+    "refused_limit": "handshakes refused by a connection cap (503)",
+    "refused_host": "handshakes for a host that is not allowed (400)",
+    "refused_origin": "handshakes from an origin that is not allowed (403)",
+    "refused_handshake": "requests that are no WebSocket handshake (400, 405, 426, 505)",
+    "refused_namespace": "handshakes for an unknown namespace (404)",
+    "refused_saturated": "handshakes while no worker had room (503)",
+    "refused_timeout": "handshakes that no worker answered in time (503)",
+    "refused_stopping": "handshakes while the gateway was stopping (503)",
+    "refused_handler": "handshakes that the handler refused",
+    "refused_vanished": "handshakes whose client left before the answer",
+    "accept_failures": "connections dropped for want of descriptors or memory",
+    "closed_no_pong": "connections closed because the peer was dead (1006)",
+    "closed_slow": "connections closed because the client did not read (3008)",
+    "closed_too_big": "connections closed by a message over the limit (1009)",
+    "closed_protocol": "connections closed by a breach of the protocol (1002, 1007, 1008)",
+    "workers_lost": "workers that died or broke their link",
+    "workers_in_doubt": "times that a worker fell silent",
+    "worker_lost_closed": "connections closed because of a lost worker (1012)",
+    "on_close_abandoned": "connections whose on_close no worker could run",
+    "replies_undecodable": "messages from workers that could not be decoded",
+    "throttled": "times that reading was delayed by the message rate",
+    "log_records_dropped": "log records that the supervisor did not take in time",
+    "window_full": "times that reading was delayed by unhandled messages",
+}
+
+Counters = Counter[str]

@@ -1,0 +1,236 @@
+"""The gateway's front: listening sockets, HTTP routing, the timer, and draining."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import resource
+import socket
+import ssl
+from typing import Protocol
+
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream, SSLIOStream
+from tornado.netutil import bind_sockets, ssl_wrap_socket
+from tornado.routing import AnyMatches, Rule
+from tornado.web import Application, RequestHandler
+
+from ..options import GatewayConfig
+from . import handshake, proxy
+from .accepting import Acceptor
+from .admission import Caps, descriptor_cap
+from .connection import Connection, Context
+from .counters import Counters
+from .logs import Journal
+from .pings import Pings, Stalls, tick_length
+
+__all__ = ["Registry", "Server", "ServerError"]
+
+#: Connections that wait to be accepted.
+BACKLOG = 1024
+
+#: Bytes that Tornado may read of one request ahead, and of its body where none is expected.
+READ_AHEAD = 256 * 1024
+
+#: Connections that are closed in one turn while draining, and seconds between such turns.
+DRAIN_BATCH = 100
+DRAIN_TURN = 0.01
+
+
+class ServerError(Exception):
+    """The gateway cannot start; the text says why to people."""
+
+
+class Registry(handshake.Registry, Protocol):
+    """What the server needs of the registry of workers."""
+
+    async def drain(self, deadline: float) -> None: ...
+    def close(self) -> None: ...
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the limit on open descriptors as far as allowed; returns it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # macOS caps it lower than it says
+            return soft
+        return hard
+    return soft
+
+
+def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext | None:
+    """The TLS context for a certificate; None without one.
+
+    Raises:
+        ServerError: A file is missing or not what it should be.
+    """
+    if not certfile:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certfile, keyfile or None)
+    except OSError as error:  # ssl.SSLError, too
+        files = " and ".join(filter(None, (certfile, keyfile)))
+        raise ServerError(f"cannot use the certificate {files}: {error}") from None
+    return context
+
+
+class NotFound(RequestHandler):
+    """Whatever is no WebSocket, where no pages are served."""
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+
+    def prepare(self) -> None:
+        self.set_status(404)
+        self.finish("There is nothing here but WebSockets.\n")
+
+
+class Server:
+    """Serves browsers. To be made in a running loop.
+
+    Args:
+        config: what to serve.
+        registry: where handshakes go.
+        counters: see :data:`.counters.HELP`.
+
+    Raises:
+        ServerError: The certificate or the pattern of the URL is unusable.
+    """
+
+    def __init__(self, config: GatewayConfig, registry: Registry, counters: Counters) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._config = config
+        self._registry = registry
+        limits = config.limits
+        self._tls = tls_context(config.certfile, config.keyfile)
+        self.counters = counters
+        self._journal = Journal(self.counters, config.debug)
+        self._tick = tick_length(limits.ping_interval, limits.ping_timeout, limits.send_timeout)
+        self._pings = Pings(limits.ping_interval, limits.ping_timeout, self._tick)
+        self._stalls = Stalls(limits.send_timeout, self._tick)
+        carried = descriptor_cap(raise_descriptor_limit())
+        self._caps = Caps(
+            min(limits.max_connections or carried, carried), limits.max_connections_per_ip
+        )
+        context = Context(
+            self._loop, limits, self.counters, self._pings, self._stalls, self._released
+        )
+        self._gate = handshake.Gate(config, registry, self._caps, context, self._journal)
+        self._http = HTTPServer(
+            self._application(),
+            max_header_size=limits.max_header_size or READ_AHEAD,
+            idle_connection_timeout=limits.idle_timeout or None,
+            max_buffer_size=READ_AHEAD,
+            max_body_size=proxy.MAX_BODY if config.proxy_port else READ_AHEAD,
+        )
+        self._acceptor: Acceptor | None = None
+        self._timer = self._loop.call_later(self._tick, self._on_tick)
+
+    def _application(self) -> Application:
+        config = self._config
+        try:
+            pattern = re.compile(config.websocket_url)
+        except re.error as error:
+            raise ServerError(f"--websocket-url is no regular expression: {error}") from None
+        proxying = bool(config.proxy_port)
+        matcher = handshake.SocketMatcher(self._gate, pattern, upgrades_only=proxying)
+        return Application(
+            [
+                Rule(matcher, handshake.Upgrade),
+                Rule(AnyMatches(), proxy.Proxy, {"port": config.proxy_port})
+                if proxying
+                else Rule(AnyMatches(), NotFound),
+            ],
+            log_function=lambda handler: None,
+        )
+
+    # ------------------------------------------------------------------ listening
+
+    def listen(self) -> tuple[str, int]:
+        """Begin to accept connections.
+
+        Returns:
+            The address and port, as they turned out.
+
+        Raises:
+            ServerError: The address cannot be used.
+        """
+        host, port = self._config.host, self._config.port
+        try:
+            sockets = bind_sockets(port, host or None, backlog=BACKLOG)
+        except OSError as error:
+            shown = f"[{host}]" if ":" in host else host
+            reason = error.strerror or str(error)
+            raise ServerError(f"cannot listen on {shown}:{port}: {reason}") from None
+        self._acceptor = Acceptor(sockets, self._take, self.counters)
+        name = sockets[0].getsockname()
+        return name[0], name[1]
+
+    def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        if self._tls is None:
+            stream = IOStream(sock, max_buffer_size=READ_AHEAD)
+        else:
+            wrapped = ssl_wrap_socket(
+                sock, self._tls, server_side=True, do_handshake_on_connect=False
+            )
+            stream = SSLIOStream(wrapped, max_buffer_size=READ_AHEAD)
+        self._http.handle_stream(stream, address)
+
+    def _on_tick(self) -> None:
+        self._timer = self._loop.call_later(self._tick, self._on_tick)
+        self._pings.tick()
+        self._stalls.tick()
+
+    def _released(self, connection: Connection) -> None:
+        self._caps.leave(connection.address)
+        if connection.label:
+            self._journal.closed(connection.label, connection.code)
+
+    @property
+    def connections(self) -> int:
+        """Sockets of accepted WebSockets."""
+        return len(self._pings)
+
+    # ------------------------------------------------------------------ stopping
+
+    async def drain(self, seconds: float) -> None:
+        """Stop: let nobody in, close all clients with 1001, wait for their events, let go.
+
+        Args:
+            seconds: after which everything is over, whoever is still there.
+        """
+        deadline = self._loop.time() + seconds
+        if self._acceptor is not None:
+            self._acceptor.close()
+        self._gate.stop()
+        await self._close_all(min(5.0, seconds / 3))
+        # Each has ``close_timeout`` to answer; some of the time belongs to the workers.
+        await self._wait_for_clients(deadline - min(2.0, seconds / 4))
+        await self._registry.drain(deadline)
+        self._registry.close()
+        await asyncio.wait([asyncio.ensure_future(self._http.close_all_connections())], timeout=0.5)
+        self._timer.cancel()
+
+    async def _close_all(self, seconds: float) -> None:
+        """Spread the closes a little, so that not all clients return at once."""
+        clients = [peer for peer in self._pings if isinstance(peer, Connection)]
+        batch = max(DRAIN_BATCH, round(len(clients) * DRAIN_TURN / max(seconds, DRAIN_TURN)))
+        for first in range(0, len(clients), batch):
+            if first:
+                await asyncio.sleep(DRAIN_TURN)
+            for client in clients[first : first + batch]:
+                client.close(1001, "server shutting down")
+
+    async def _wait_for_clients(self, deadline: float) -> None:
+        while self._pings and self._loop.time() < deadline:
+            for peer in self._pings:
+                if isinstance(peer, Connection):
+                    peer.close(1001, "server shutting down")  # it may just have come in
+            await asyncio.sleep(DRAIN_TURN)
+        for peer in self._pings:
+            if isinstance(peer, Connection):
+                peer.abort(1001, "server shutting down")

@@ -1,0 +1,171 @@
+"""One worker incarnation as a gateway sees it: its events link and what is pinned to it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..options import MAX_BATCH
+from ..transport.events import EventsSender
+from ..wire.codec import EventBatch, encode
+from ..wire.messages import WIRE_VERSION, Connect, Event, Hello, Message
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["Health", "WorkerLink"]
+
+#: What a worker may have been sent without having received it: batches, and bytes.
+CREDIT_BATCHES = 256
+CREDIT_BYTES = 8 * MAX_BATCH
+
+
+class Health(enum.Enum):
+    """``JOINING`` to ``READY`` to ``RETIRING``, any to ``DEAD``; ``DOUBT`` and back from ``READY``.
+
+    Only ``READY`` gets new connections.
+    """
+
+    JOINING = enum.auto()
+    READY = enum.auto()
+    DOUBT = enum.auto()
+    RETIRING = enum.auto()
+    DEAD = enum.auto()
+
+
+class WorkerLink:
+    """Sends events to one worker incarnation, everything of one loop turn in one batch.
+
+    Attributes:
+        expected: number of the next batch of replies.
+        heard: loop time of its last sign of life.
+        confirmed: it has sent something that was meant for this gateway.
+        sessions: pinned to it, by number.
+        handshakes: sessions that wait for its verdict.
+        pending: events that are not sent yet. Bounded: while the link is blocked, sessions stop
+            reading after the message at hand.
+        blocked: out of credit, or ZeroMQ's queue is full.
+        stalled: sessions to resume when it is no longer blocked.
+    """
+
+    def __init__(
+        self,
+        incarnation: str,
+        hello: Hello,
+        sender: EventsSender,
+        loop: asyncio.AbstractEventLoop,
+        project: str,
+        gateway: str,
+    ) -> None:
+        self.incarnation = incarnation
+        self.hello = hello
+        self.sender = sender
+        self.health = Health.JOINING
+        self.accepting = True
+        self.expected = 1
+        self.heard = loop.time()
+        self.confirmed = False
+        self.sessions: dict[int, Session] = {}
+        self.handshakes = 0
+        self.pending: list[Event] = []
+        self.blocked = False
+        self.stalled: set[Session] = set()
+        self.received = 0  # batches of replies that arrived here
+        self._loop = loop
+        self._project = project
+        self._gateway = gateway
+        self._scheduled = False
+        self._number = 0
+        self._unreceived: deque[tuple[int, int]] = deque()  # number and bytes of batches under way
+        self._unreceived_bytes = 0
+
+    def post(self, event: Event) -> None:
+        """Send an event with the batch of this turn."""
+        self.pending.append(event)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what is pending, as far as credit and the socket go."""
+        self._scheduled = False
+        while self.pending and self.health is not Health.DEAD:
+            if (
+                len(self._unreceived) >= CREDIT_BATCHES
+                or self._unreceived_bytes >= CREDIT_BYTES
+                or not self._send()
+            ):
+                self.blocked = True
+                return
+        self._unblock()
+
+    def _send(self) -> bool:
+        events = self.pending
+        rest: list[Event] = []
+        # Looking at every size costs more than sending, so only when it could matter.
+        if len(events) > 64 or any(type(e) is Message and len(e.data) > 8192 for e in events):
+            cut = _cut(events)
+            events, rest = events[:cut], events[cut:]
+        data = encode(
+            EventBatch(
+                WIRE_VERSION,
+                self._project,
+                self._gateway,
+                self.incarnation,
+                self._number + 1,
+                self.received,
+                events,
+            )
+        )
+        if not self.sender.send(data):
+            return False
+        self.pending = rest
+        self._number += 1
+        self._unreceived.append((self._number, len(data)))
+        self._unreceived_bytes += len(data)
+        return True
+
+    def credit(self, received: int) -> None:
+        """The worker has received every batch up to ``received``."""
+        unreceived = self._unreceived
+        while unreceived and unreceived[0][0] <= received:
+            self._unreceived_bytes -= unreceived.popleft()[1]
+        if self.blocked:
+            self.flush()
+
+    def _unblock(self) -> None:
+        if self.blocked:
+            self.blocked = False
+            stalled, self.stalled = self.stalled, set()
+            for session in stalled:
+                session.resume()
+
+    def unsent(self) -> dict[int, int]:
+        """Connections with the seq of their first event that has not left this gateway."""
+        first: dict[int, int] = {}
+        for event in self.pending:
+            seq = getattr(event, "seq", 0)
+            if seq:
+                first.setdefault(event.conn, seq)  # type: ignore[union-attr]
+        return first
+
+    def close(self) -> None:
+        """Close the socket; the link is dead."""
+        self.health = Health.DEAD
+        self.pending = []
+        self.sender.close()
+
+
+def _cut(events: list[Event]) -> int:
+    """How many events make up a batch of ``MAX_BATCH`` bytes of payload, at least one."""
+    room = MAX_BATCH
+    for index, event in enumerate(events):
+        if type(event) is Message:
+            room -= len(event.data)
+        elif type(event) is Connect:
+            room -= len(event.handshake)
+        if room < 0 and index:
+            return index
+    return len(events)

@@ -1,0 +1,584 @@
+"""All workers and sessions of a gateway: who is pinned where, and what happens when a worker goes.
+
+The rules are those of ``docs/reliability.md``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+
+from ..options import GatewayConfig
+from ..transport.endpoints import may_connect
+from ..transport.events import EventsSender
+from ..transport.replies import RepliesReceiver
+from ..wire.codec import ReplyBatch, WireError, decode_replies, encode
+from ..wire.messages import (
+    Accept,
+    Close,
+    Fenced,
+    GroupSend,
+    Handshake,
+    Heartbeat,
+    Hello,
+    Join,
+    Leave,
+    NamespaceInfo,
+    Refuse,
+    Released,
+    Reply,
+    Retiring,
+    SaveSnapshot,
+    Send,
+    Welcome,
+)
+from .counters import Counters
+from .groups import Hub
+from .session import Session
+from .worker_link import Health, WorkerLink
+
+__all__ = ["Registry", "Saturated", "UnknownNamespace"]
+
+logger = logging.getLogger("django_ws.gateway.workers")
+
+#: Batches of replies worked off in one turn of the loop, so that browsers get theirs.
+BATCHES_A_TURN = 32
+#: Seconds between looks at the workers' signs of life, and without one until a worker is in doubt.
+LOOK = 0.25
+DOUBT_AFTER = 1.0
+#: Seconds that joining may take.
+JOIN_TIMEOUT = 5.0
+#: Dead incarnations to remember. They say Hello once more at most, so this is plenty.
+REMEMBERED = 1000
+
+
+class UnknownNamespace(Exception):
+    """No worker has a handler for it."""
+
+
+class Saturated(Exception):
+    """No worker has a thread or process left for a new connection."""
+
+
+class Registry:
+    """See the module. Everything here runs on the event loop.
+
+    Args:
+        on_kill: called with the incarnation of a worker that counts as dead but may still run.
+    """
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        incarnation: str,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        on_kill: Callable[[str], None],
+        counters: Counters | None = None,
+    ) -> None:
+        limits = config.limits
+        self.config = config
+        self.incarnation = incarnation
+        self.counters: Counters = Counter() if counters is None else counters
+        self.hub = Hub()
+        self.sessions: dict[int, Session] = {}
+        self.window_messages = limits.window_messages
+        self.window_bytes = limits.window_bytes
+        self._max_pending = limits.max_pending or 2**62
+        self.confirm_step = self._max_pending // 4
+        self._max_handshakes = limits.max_pending_handshakes or 2**31
+        self._hang_timeout = limits.hang_timeout or 1e9
+        self._loop = loop
+        self._on_kill = on_kill
+        self._links: dict[str, WorkerLink] = {}
+        self._dead: OrderedDict[str, None] = OrderedDict()
+        self._namespaces: dict[str, NamespaceInfo] = {}
+        self._users: Counter[str] = Counter()
+        # Handshakes without a worker; bounded by the connection cap, ended by their deadline.
+        self._waiting: deque[Session] = deque()
+        # Accepted connections without a worker, with the time at which they came.
+        self._homeless: OrderedDict[int, float] = OrderedDict()
+        self._last_conn = 0
+        self._replies: RepliesReceiver | None = None
+        self._looked = loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._again = False
+        self._emptied: asyncio.Event = asyncio.Event()
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Bind the replies link.
+
+        Raises:
+            EndpointError: It cannot be bound.
+        """
+        self._replies = RepliesReceiver(self.config.sub_socket)
+        self._loop.add_reader(self._replies.fileno(), self._on_replies)
+        self._loop.call_soon(self._on_replies)
+        self._timer = self._loop.call_later(LOOK, self._look)
+
+    async def drain(self, deadline: float) -> None:
+        """Wait until the last ``on_close`` is acknowledged.
+
+        Args:
+            deadline: loop time at which to give up.
+        """
+        while self.sessions and self._loop.time() < deadline:
+            self._emptied.clear()
+            try:
+                await asyncio.wait_for(self._emptied.wait(), deadline - self._loop.time())
+            except TimeoutError:
+                logger.warning("%d on_close not acknowledged in time", len(self.sessions))
+
+    def close(self) -> None:
+        """Close all sockets and remove their files."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for link in list(self._links.values()):
+            self._drop_link(link)
+        if self._replies is not None:
+            self._loop.remove_reader(self._replies.fileno())
+            self._replies.close()
+            self._replies = None
+
+    @property
+    def connections(self) -> int:
+        """Sessions that are not over yet."""
+        return len(self.sessions)
+
+    @property
+    def workers(self) -> int:
+        """Workers that take new connections."""
+        return sum(link.health is Health.READY for link in self._links.values())
+
+    # ------------------------------------------------------------------ sessions
+
+    def connect(self, handshake: Handshake) -> Session:
+        """Begin a session; its ``verdict`` is the worker's answer.
+
+        Raises:
+            UnknownNamespace: The workers have no such handler.
+            Saturated: None of them has room.
+        """
+        if self._namespaces and handshake.namespace not in self._namespaces:
+            raise UnknownNamespace(handshake.namespace)
+        ready = [link for link in self._links.values() if link.health is Health.READY]
+        if ready and not any(link.accepting for link in ready):
+            raise Saturated
+        self._last_conn += 1
+        session = Session(
+            self._last_conn,
+            handshake.namespace,
+            encode(handshake),
+            self,
+            self._loop.create_future(),
+        )
+        self.sessions[session.conn] = session
+        self._waiting.append(session)
+        self._dispatch()
+        return session
+
+    def forget(self, session: Session) -> None:
+        """The session is over."""
+        if self.sessions.pop(session.conn, None) is None:
+            return
+        self._homeless.pop(session.conn, None)
+        worker = session.worker
+        if worker is not None and not session.accepted:
+            worker.handshakes -= 1
+        session.detach()
+        if session.user:
+            self._users[session.user] -= 1
+            if not self._users[session.user]:
+                del self._users[session.user]
+        self.hub.leave_all(session)
+        if not self.sessions:
+            self._emptied.set()
+        if self._waiting:
+            self._dispatch()
+
+    def place(self, session: Session) -> None:
+        """Find a worker for an accepted connection; without one it waits for one to come."""
+        if session.closing and not session.ended:
+            return  # nothing to run until its browser is gone
+        worker = self._pick(session.namespace)
+        if worker is not None:
+            self._homeless.pop(session.conn, None)
+            session.settle(worker)
+            session.resume()
+        elif session.namespace not in self._namespaces and self._namespaces and not session.ended:
+            session.give_up(1012, "service restart")
+        else:
+            self._homeless.setdefault(session.conn, self._loop.time())
+
+    def _pick(self, namespace: str) -> WorkerLink | None:
+        """The ready worker with the fewest connections."""
+        best = None
+        for link in self._links.values():
+            if (
+                link.health is Health.READY
+                and namespace in link.hello.namespaces
+                and (best is None or len(link.sessions) < len(best.sessions))
+            ):
+                best = link
+        return best
+
+    def _dispatch(self) -> None:
+        """Give waiting handshakes to workers that have room."""
+        waiting = self._waiting
+        while waiting and (waiting[0].ended or waiting[0].verdict.done()):
+            waiting.popleft()
+        if not any(link.health is Health.READY for link in self._links.values()):
+            return
+        for _ in range(len(waiting)):
+            session = waiting.popleft()
+            if session.ended or session.verdict.done():
+                continue
+            worker = self._pick(session.namespace)
+            if worker is None or worker.handshakes >= self._max_handshakes:
+                waiting.append(session)  # all are tried, as another namespace may have room
+                if worker is not None:
+                    continue
+            else:
+                worker.handshakes += 1
+                session.settle(worker)
+
+    # ------------------------------------------------------------------ replies
+
+    def _on_replies(self) -> None:
+        self._again = False
+        replies = self._replies
+        if replies is None:
+            return
+        for _ in range(BATCHES_A_TURN):
+            item = replies.receive()
+            if item is None:
+                return
+            try:
+                batch = decode_replies(item[1])
+            except WireError as error:
+                self.counters["replies_undecodable"] += 1
+                logger.error("dropped what came on the replies link: %s", error)
+                continue
+            self._batch(item[0], batch)
+        # The descriptor is edge-triggered and will not fire for what is already there.
+        if not self._again:
+            self._again = True
+            self._loop.call_soon(self._on_replies)
+
+    def _batch(self, identity: bytes, batch: ReplyBatch) -> None:
+        link = self._links.get(batch.sender)
+        if link is None:
+            self._stranger(identity, batch)
+            return
+        if batch.receiver != self.incarnation:
+            if batch.receiver == "" and link.confirmed:
+                self._lose(link, "it lost its link to this gateway")
+                self._fence(identity, batch.sender, "its link to this gateway broke")
+            return
+        number = batch.number
+        if number:
+            if number != link.expected:
+                self._lose(link, f"batch {link.expected} is missing (got {number})", kill=True)
+                self._fence(identity, batch.sender, "a batch of its replies is missing")
+                return
+            link.expected = number + 1
+            link.received = number
+        link.heard = self._loop.time()
+        if not link.confirmed:
+            self._joined(link)
+        link.credit(batch.received)
+        sessions = link.sessions
+        for message in batch.messages:
+            if type(message) is Send:
+                session = sessions.get(message.conn)
+                if session is not None:
+                    session.send(message)
+            else:
+                self._other(link, message)
+        for conn, seq in batch.acks.items():
+            session = sessions.get(conn)
+            if session is not None:
+                session.handled(seq)
+
+    def _other(self, link: WorkerLink, message: Reply) -> None:
+        if isinstance(message, Heartbeat):
+            self._beat(link, message)
+            return
+        if isinstance(message, GroupSend):
+            self.hub.publish(message)
+            return
+        if isinstance(message, Retiring):
+            self._retire(link)
+            return
+        if isinstance(message, Hello):
+            return
+        session = link.sessions.get(message.conn)
+        if session is None:
+            return
+        match message:
+            case Accept():
+                self._accept(link, session, message)
+            case Refuse():
+                session.refuse(message)
+            case Close():
+                session.close(message)
+            case Join():
+                self.hub.join(message.group, session)
+            case Leave():
+                self.hub.leave(message.group, session)
+            case SaveSnapshot():
+                session.snapshot = message.snapshot
+            case Released():
+                session.released(message.snapshot)
+
+    def _accept(self, link: WorkerLink, session: Session, accept: Accept) -> None:
+        link.handshakes -= 1
+        limit = self.config.limits.max_connections_per_user
+        if accept.user:
+            self._users[accept.user] += 1
+        session.accept(accept)
+        if accept.user and limit and self._users[accept.user] > limit and not session.ended:
+            self.counters["refused_limit"] += 1
+            session.give_up(3504, "too many connections of this user")
+        if link.health is Health.RETIRING:
+            session.release()
+        if self._waiting:
+            self._dispatch()
+
+    # ------------------------------------------------------------------ workers come
+
+    def _stranger(self, identity: bytes, batch: ReplyBatch) -> None:
+        hello = batch.messages[0] if batch.messages else None
+        if batch.sender in self._dead:
+            if isinstance(hello, Hello):
+                self._fence(identity, batch.sender, "it counts as dead here")
+            return
+        if not isinstance(hello, Hello):
+            return  # a beat of a worker whose Hello is still to come, or a predecessor's
+        if batch.project != self.config.project:
+            self._remember(batch.sender)
+            logger.error(
+                "refused a worker of the project %r at this gateway of %r: give each project "
+                "sockets of its own",
+                batch.project,
+                self.config.project,
+            )
+            self._fence(identity, batch.sender, f"this gateway serves {self.config.project!r}")
+            return
+        if not may_connect(hello.endpoint, self.config.push_socket):
+            self._remember(batch.sender)
+            logger.error(
+                "refused a worker at %s, which is not of %s",
+                hello.endpoint,
+                self.config.push_socket,
+            )
+            self._fence(identity, batch.sender, f"its endpoint is not of {self.config.push_socket}")
+            return
+        self._join(batch.sender, hello)
+
+    def _join(self, incarnation: str, hello: Hello) -> None:
+        sender = EventsSender(hello.endpoint, self._hang_timeout)
+        link = WorkerLink(
+            incarnation, hello, sender, self._loop, self.config.project, self.incarnation
+        )
+        self._links[incarnation] = link
+        self._loop.add_reader(sender.monitor_fileno(), self._on_link, link)
+        self._loop.add_reader(sender.fileno(), self._on_writable, link)
+        self._on_link(link)
+        link.post(
+            Welcome(
+                self.incarnation,
+                hello.link,
+                self._max_pending,
+                self.config.limits.max_outgoing,
+            )
+        )
+
+    def _joined(self, link: WorkerLink) -> None:
+        link.confirmed = True
+        link.health = Health.READY
+        self._learn()
+        logger.debug("worker %s (pid %d) is ready", link.incarnation, link.hello.pid)
+        self._serve_waiting()
+
+    def _learn(self) -> None:
+        """The newest ready worker's namespaces are in force."""
+        known = [link for link in self._links.values() if link.confirmed]
+        if known:
+            self._namespaces = max(known, key=lambda link: link.hello.started).hello.namespaces
+
+    def _serve_waiting(self) -> None:
+        for conn in list(self._homeless):
+            session = self.sessions.get(conn)
+            if session is None:
+                self._homeless.pop(conn, None)
+            else:
+                self.place(session)
+        self._dispatch()
+        for session in [s for s in self._waiting if s.namespace not in self._namespaces]:
+            session.refuse(Refuse(session.conn, 404, "unknown namespace"))
+
+    def _fence(self, identity: bytes, incarnation: str, reason: str) -> None:
+        assert self._replies is not None
+        self._replies.answer(identity, encode(Fenced(incarnation, reason)))
+        self._loop.call_soon(self._on_replies)  # answering may have consumed the edge
+
+    # ------------------------------------------------------------------ workers go
+
+    def worker_died(self, incarnation: str) -> None:
+        """The supervisor reaped a worker."""
+        link = self._links.get(incarnation)
+        if link is not None:
+            self._drain_replies()
+            self._lose(link, "its process has ended")
+
+    def _on_link(self, link: WorkerLink) -> None:
+        """The worker's link came up or went down."""
+        if link.health is Health.DEAD:
+            return
+        if not all(link.sender.changes()):
+            self._drain_replies()  # what it said before counts
+            self._lose(link, "its link is cut")
+        else:
+            link.flush()
+
+    def _on_writable(self, link: WorkerLink) -> None:
+        if link.health is not Health.DEAD and link.sender.writable() and link.pending:
+            link.flush()
+
+    def _drain_replies(self) -> None:
+        for _ in range(64):
+            self._on_replies()
+            if not self._again:
+                return
+
+    def _retire(self, link: WorkerLink) -> None:
+        """The worker hands everything over."""
+        link.health = Health.RETIRING
+        for session in list(link.sessions.values()):
+            session.release()
+
+    def _drop_link(self, link: WorkerLink) -> None:
+        if self._links.pop(link.incarnation, None) is not None:
+            self._loop.remove_reader(link.sender.monitor_fileno())
+            self._loop.remove_reader(link.sender.fileno())
+            link.close()
+
+    def _remember(self, incarnation: str) -> None:
+        self._dead[incarnation] = None
+        if len(self._dead) > REMEMBERED:
+            self._dead.popitem(last=False)
+
+    def _lose(self, link: WorkerLink, reason: str, *, kill: bool = False) -> None:
+        """A worker is dead: resolve what it had."""
+        if link.health is Health.DEAD:
+            return
+        unsent = link.unsent()
+        sessions = list(link.sessions.values())
+        expected = link.health is Health.RETIRING and not sessions
+        self._drop_link(link)
+        self._remember(link.incarnation)
+        if kill:
+            self._on_kill(link.incarnation)
+        if link.confirmed and not expected:
+            self.counters["workers_lost"] += 1
+            logger.warning(
+                "worker %s (pid %d) is lost: %s; %d connections",
+                link.incarnation,
+                link.hello.pid,
+                reason,
+                len(sessions),
+            )
+        for session in sessions:
+            self._orphan(session, unsent.get(session.conn, session.seq + 1))
+        for session in link.stalled:
+            session.resume()
+        self._learn()
+        self._dispatch()
+
+    def _orphan(self, session: Session, first_unsent: int) -> None:
+        """Decide about a connection whose worker died.
+
+        Args:
+            first_unsent: seq of the first event that had not left this gateway.
+        """
+        if session.held_from:
+            first_unsent = min(first_unsent, session.held_from)
+        session.detach()
+        if not session.accepted:
+            self._orphan_handshake(session)
+            return
+        info = self._namespaces.get(session.namespace, NamespaceInfo())
+        in_flight = bool(session.unacked) and (
+            session.unacked[0].seq < first_unsent  # type: ignore[union-attr]
+        )
+        if session.closing:
+            session.give_up(1012, "service restart")
+        elif in_flight and info.on_worker_lost != "redeliver":
+            self.counters["worker_lost_closed"] += 1
+            session.give_up(1012, "the worker was lost")
+        elif not session.snapshot.movable and not session.ended:
+            self.counters["worker_lost_closed"] += 1
+            session.give_up(1012, "service restart")
+        self.place(session)
+
+    def _orphan_handshake(self, session: Session) -> None:
+        if session.ended:
+            self.forget(session)
+            return
+        session.attempts += 1
+        if session.attempts > 1:
+            # It may well be this handshake that kills workers.
+            session.refuse(Refuse(session.conn, 503, "no worker survived the handshake"))
+        else:
+            self._waiting.append(session)
+
+    # ------------------------------------------------------------------ signs of life
+
+    def _beat(self, link: WorkerLink, beat: Heartbeat) -> None:
+        link.accepting = beat.accepting
+        if link.health is Health.DOUBT:
+            link.health = Health.READY
+            logger.warning("worker %s is back", link.incarnation)
+            self._serve_waiting()
+
+    def _look(self) -> None:
+        """Look for workers that are silent, and connections that nobody took over."""
+        now = self._loop.time()
+        late = now - self._looked > 2 * LOOK
+        self._looked = now
+        self._timer = self._loop.call_later(LOOK, self._look)
+        if late:
+            return  # it was this process that paused; what the workers said is still to be read
+        for link in list(self._links.values()):
+            silent = now - link.heard
+            if link.health is Health.JOINING:
+                if silent > JOIN_TIMEOUT:
+                    self._drop_link(link)  # it may say Hello again
+            elif silent > self._hang_timeout:
+                self._lose(link, f"no sign of life for {silent:.0f} s", kill=True)
+            elif silent > DOUBT_AFTER and link.health is Health.READY:
+                link.health = Health.DOUBT
+                self.counters["workers_in_doubt"] += 1
+                logger.warning(
+                    "worker %s (pid %d) is silent; it gets no new connections",
+                    link.incarnation,
+                    link.hello.pid,
+                )
+        while self._homeless:
+            conn, since = next(iter(self._homeless.items()))
+            if now - since < self._hang_timeout:
+                break
+            del self._homeless[conn]
+            session = self.sessions.get(conn)
+            if session is None:
+                continue
+            if session.ended:
+                self.counters["on_close_abandoned"] += 1
+                self.forget(session)
+            else:
+                session.give_up(1012, "no worker")

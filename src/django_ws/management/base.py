@@ -1,0 +1,127 @@
+"""What ``run_wsserver`` and ``run_wsworker`` share: one command in three roles."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, SystemCheckError
+from django.utils.autoreload import get_child_arguments
+
+from .. import checks, conf, wsgi
+from ..control import Channel
+from ..supervisor import Plan, StartupError, Supervisor, python_command
+from . import flags, roles
+from .screen import Screen, configure_logging
+
+__all__ = ["ServerCommand", "child_command"]
+
+#: A drain timeout of 0 means none; the supervisor counts seconds.
+_NO_LIMIT = 86400.0
+
+
+class ServerCommand(BaseCommand):
+    """The supervisor in the foreground; in the processes it starts, what they are for.
+
+    Attributes:
+        with_gateway: whether a gateway belongs to it.
+    """
+
+    # The worker checks the project: the supervisor imports no handlers.
+    requires_system_checks = []  # noqa: RUF012
+    with_gateway = True
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the flags of both halves, or of the worker only."""
+        if self.with_gateway:
+            flags.add_gateway_flags(parser)
+        flags.add_worker_flags(parser)
+        if self.with_gateway:
+            flags.add_supervisor_flags(parser)
+        flags.add_link_flags(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do what this process is for."""
+        channel = Channel.from_env()
+        # Without a channel the role is only inherited: from a handler that starts a server.
+        role = os.environ.get("DJANGO_WS_ROLE") if channel else None
+        if channel is None or role not in ("worker", "wsgi"):
+            self._supervise(options)
+            return
+        settings = self._load(options)
+        configure_logging()
+        if role == "worker":
+            sys.exit(roles.run_worker(self, settings, channel))
+        sys.exit(roles.run_pages(settings, channel))
+
+    def _load(self, options: dict[str, Any]) -> conf.Settings:
+        try:
+            return conf.load(flags.settings_flags(options))
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
+
+    def _supervise(self, options: dict[str, Any]) -> None:
+        found = [each for each in checks.check_settings() if not each.is_silenced()]
+        if serious := [each for each in found if each.is_serious()]:
+            raise SystemCheckError(self._check_text(serious))
+        settings = self._load(options)
+        if settings.worker.mode == "gevent" and importlib.util.find_spec("gevent") is None:
+            raise CommandError('--gevent needs gevent: pip install "django-ws-gateway[gevent]"')
+        configure_logging()
+        pages = wsgi.listen() if settings.wsgi and self.with_gateway else None
+        output = Screen(self, settings, options["verbosity"])
+        try:
+            Supervisor(self._plan(settings, pages), output).run()
+        except StartupError as error:
+            raise (SystemCheckError if error.by_checks else CommandError)(str(error)) from None
+        finally:
+            if pages is not None:
+                pages.close()
+
+    def _check_text(self, messages: list[CheckMessage]) -> str:
+        """Errors in the words of ``manage.py check``."""
+        number = f"{len(messages)} issue{'s' if len(messages) > 1 else ''}"
+        return (
+            self.style.ERROR("SystemCheckError: System check identified some issues:\n")
+            + "\nERRORS:\n"
+            + "\n".join(sorted(self.style.ERROR(str(message)) for message in messages))
+            + f"\n\nSystem check identified {number} (0 silenced)."
+        )
+
+    def _plan(self, settings: conf.Settings, pages: socket.socket | None) -> Plan:
+        gateway = settings.gateway if self.with_gateway else None
+        if gateway is not None and pages is not None:
+            gateway = msgspec.structs.replace(gateway, proxy_port=pages.getsockname()[1])
+        return Plan(
+            worker_command=child_command(gevent=settings.worker.mode == "gevent"),
+            workers=settings.workers,
+            gateway=gateway,
+            gateway_command=python_command("-m", "django_ws.gateway"),
+            wsgi_command=child_command() if pages is not None else (),
+            wsgi_socket=pages.fileno() if pages is not None else -1,
+            push_socket=settings.worker.push_socket,
+            reload=settings.reload,
+            drain_timeout=settings.worker.limits.drain_timeout or _NO_LIMIT,
+            max_requests=settings.max_requests,
+            max_rss=settings.max_rss,
+        )
+
+
+def child_command(*, gevent: bool = False) -> tuple[str, ...]:
+    """What executes this very command again, by way of ``boot.py``."""
+    interpreter, *arguments = map(str, get_child_arguments())
+    # Options of the interpreter come first, each in one piece ("-Wd", "-Xdev").
+    number = 0
+    while number < len(arguments) and arguments[number].startswith(("-W", "-X")):
+        number += 1
+    boot = str(Path(conf.__file__).with_name("boot.py"))
+    patch = ["--gevent"] if gevent else []
+    return (interpreter, *arguments[:number], boot, *patch, *arguments[number:])

@@ -1,0 +1,75 @@
+"""What the commands do when the supervisor has started them: be a worker, or serve the pages."""
+
+from __future__ import annotations
+
+import io
+import os
+import traceback
+
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    OutputWrapper,
+    SystemCheckError,
+)
+from django.db import connections
+
+from ..conf import Settings
+from ..control import Channel
+from ..reload import files_of, loaded_files
+
+__all__ = ["run_pages", "run_worker"]
+
+
+def run_worker(command: BaseCommand, settings: Settings, channel: Channel) -> int:
+    """Check the project, then run handlers until told to stop.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        _check(command, first=bool(os.environ.get("DJANGO_WS_FIRST")))
+        from ..worker.main import run
+    except SystemCheckError as error:
+        channel.send(_failure(error, str(error), checks=True))
+        return 1
+    except CommandError as error:
+        channel.send(_failure(error, str(error)))
+        return 1
+    except Exception as error:
+        channel.send(_failure(error, "".join(traceback.format_exception(error)).rstrip()))
+        return 1
+    channel.send({"op": "files", "files": loaded_files()})
+    return run(settings.worker, os.environ["DJANGO_WS_INCARNATION"], channel)
+
+
+def run_pages(settings: Settings, channel: Channel) -> int:
+    """Serve the project's pages until told to stop.
+
+    Returns:
+        The exit status.
+    """
+    from ..wsgi import LISTEN_FD, serve
+
+    return serve(int(os.environ[LISTEN_FD]), channel, settings.worker.limits.drain_timeout)
+
+
+def _check(command: BaseCommand, *, first: bool) -> None:
+    """Do as ``runserver`` does before it serves; warnings only in the first worker."""
+    if not first:
+        command.stderr = OutputWrapper(io.StringIO())
+    command.check(display_num_errors=first)
+    if first:
+        command.check_migrations()
+        command.stdout.flush()
+    # Checks may have opened connections; nothing may be inherited by forked children.
+    connections.close_all()
+
+
+def _failure(error: BaseException, text: str, *, checks: bool = False) -> dict[str, object]:
+    return {
+        "op": "failed",
+        "message": text,
+        "checks": checks,
+        "files": sorted({*files_of(error), *loaded_files()}),
+    }

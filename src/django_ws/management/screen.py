@@ -1,0 +1,85 @@
+"""What people see: the start-up text, words about what does not start, and the log."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+import django
+from django.conf import settings as django_settings
+from django.core.management.base import BaseCommand
+
+from .. import __version__
+from ..conf import Settings
+from ..options import DEFAULT_WEBSOCKET_URL
+
+__all__ = ["Screen", "configure_logging"]
+
+_LOG_FORMAT = "[%(asctime)s] %(levelname)s %(name)s: %(message)s"
+_LOG_DATE = "%d/%b/%Y %H:%M:%S"
+
+
+def configure_logging() -> None:
+    """Show the log of ``django_ws``, unless the project's ``LOGGING`` says where it goes."""
+    logger = logging.getLogger("django_ws")
+    configured = getattr(django_settings, "LOGGING", None) or {}
+    if logger.hasHandlers() or any(
+        name.split(".")[0] == "django_ws" for name in configured.get("loggers", ())
+    ):
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(_LOG_FORMAT, _LOG_DATE))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO if django_settings.DEBUG else logging.WARNING)
+
+
+class Screen:
+    """The terminal of a command, as the supervisor writes to it."""
+
+    def __init__(self, command: BaseCommand, settings: Settings, verbosity: int) -> None:
+        self._command = command
+        self._settings = settings
+        self._verbosity = verbosity
+
+    def ready(self, host: str, port: int) -> None:
+        """Say what runs, where, and how to stop it."""
+        if self._verbosity < 1:
+            return
+        lines = [
+            datetime.now().strftime("%B %d, %Y - %X"),
+            f"django-ws {__version__}, Django {django.get_version()}, "
+            f"using settings {django_settings.SETTINGS_MODULE!r}",
+        ]
+        if port:
+            lines += self._addresses(f"[{host}]" if ":" in host else host, port)
+        lines += [self._workers(), self._links(), "Quit with CONTROL-C."]
+        self._command.stdout.write("\n" + "\n".join(lines))
+        self._command.stdout.flush()
+
+    def failed(self, text: str) -> None:
+        """Say why new code does not start."""
+        self._command.stderr.write(
+            f"{text}\n\nThis could not be started; what runs already goes on."
+        )
+        self._command.stderr.flush()
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        gateway = self._settings.gateway
+        tls = "s" if gateway.certfile else ""
+        if gateway.websocket_url == DEFAULT_WEBSOCKET_URL:
+            lines = [f"WebSockets at ws{tls}://{host}:{port}/socket"]
+        else:
+            lines = [f"WebSockets at ws{tls}://{host}:{port}, paths {gateway.websocket_url}"]
+        if self._settings.wsgi:
+            lines.append(f"Pages at http{tls}://{host}:{port}/")
+        return lines
+
+    def _workers(self) -> str:
+        number, mode = self._settings.workers, self._settings.worker.mode
+        each = f" of at most {self._settings.worker.pool_size} threads" if mode == "pool" else ""
+        reload = ", replaced when code changes" if self._settings.reload else ""
+        return f"{number} worker{'s' if number > 1 else ''}, mode {mode}{each}{reload}"
+
+    def _links(self) -> str:
+        worker = self._settings.worker
+        return f"Events through {worker.push_socket}, responses {', '.join(worker.sub_sockets)}"

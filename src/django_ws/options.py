@@ -1,0 +1,152 @@
+"""Every option with its type, unit and default: what ``conf.py`` fills in and processes hand on.
+
+Pure data that also the gateway reads, so nothing here knows Django. The structs travel from the
+supervisor to its children as JSON.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "DEFAULT_PUSH_SOCKET",
+    "DEFAULT_SUB_SOCKET",
+    "DEFAULT_WEBSOCKET_URL",
+    "MAX_BATCH",
+    "MODES",
+    "GatewayConfig",
+    "Limits",
+    "NamespaceConfig",
+    "WorkerConfig",
+]
+
+DEFAULT_PUSH_SOCKET = "ipc:///tmp/ws_push"
+DEFAULT_SUB_SOCKET = "ipc:///tmp/ws_sub"
+DEFAULT_WEBSOCKET_URL = r"/socket(?:/(?P<namespace>\w*))?/?"
+
+MODES = ("pool", "threaded", "gevent", "multiprocess")
+
+#: Bytes at which a sender cuts a batch; a single larger message travels alone.
+MAX_BATCH = 1024 * 1024
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of both halves; 0 switches one off. Sizes in bytes, times in seconds.
+
+    Attributes:
+        max_message_size: largest message a browser may send; more is closed 1009.
+        max_header_size: largest upgrade request.
+        max_pending: bytes that may wait for one client before its senders are paused.
+        max_connections: connections in all; 0: what the descriptor limit carries.
+        max_connections_per_ip: connections from one address.
+        max_connections_per_user: connections of one user.
+        max_pending_handshakes: handshakes at one worker that wait for its verdict.
+        message_rate: messages per second and connection, with a burst of as many; above it the
+            gateway reads on only as fast as this.
+        handshake_timeout: from the upgrade request to the worker's verdict.
+        idle_timeout: a connection that has not sent a whole request.
+        ping_interval: between pings.
+        ping_timeout: after a ping, without inbound traffic, the peer is dead.
+        close_timeout: for the peer's answer to a close frame.
+        send_timeout: how long ``send`` waits for a client that does not read.
+        drain_timeout: from a stop or replacement to its enforcement.
+        hang_timeout: after so long without a heartbeat a worker counts as dead.
+        compression: offer permessage-deflate (RFC 7692).
+    """
+
+    max_message_size: int = 64 * 1024
+    max_header_size: int = 8 * 1024
+    max_pending: int = 1024 * 1024
+    max_connections: int = 0
+    max_connections_per_ip: int = 1000
+    max_connections_per_user: int = 0
+    max_pending_handshakes: int = 64
+    message_rate: float = 1000.0
+    handshake_timeout: float = 10.0
+    idle_timeout: float = 10.0
+    ping_interval: float = 25.0
+    ping_timeout: float = 8.0
+    close_timeout: float = 5.0
+    send_timeout: float = 10.0
+    drain_timeout: float = 30.0
+    hang_timeout: float = 30.0
+    compression: bool = False
+
+    @property
+    def max_outgoing(self) -> int:
+        """Bytes of the largest message that a handler may send."""
+        return max(MAX_BATCH, self.max_message_size or 2**40)
+
+    @property
+    def window_messages(self) -> int:
+        """Messages of one connection that may be unhandled at a time."""
+        return 64
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of one connection that may be unhandled at a time."""
+        return max(256 * 1024, self.max_message_size or 2**40)
+
+
+class NamespaceConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``DEFAULT_WS_HANDLERS``.
+
+    Attributes:
+        handler: dotted path of the handler class.
+        on_worker_lost: ``"close"`` (1012) or ``"redeliver"`` what a lost worker had not handled.
+        history_size: messages kept per group; 0 for none.
+        history_ttl: seconds they are kept.
+        hang_timeout: seconds a hook may run before it is reported and its connection closed 1011;
+            0 for any time. Hooks that loop with ``wait`` start anew with each ``wait``.
+    """
+
+    handler: str
+    on_worker_lost: str = "close"
+    history_size: int = 0
+    history_ttl: float = 0.0
+    hang_timeout: float = 0.0
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway process is started with.
+
+    Attributes:
+        host: address to listen on, without brackets.
+        port: 0 for a free one.
+        proxy_port: loopback port of the WSGI child; 0 for none.
+        allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
+    """
+
+    project: str
+    host: str = "127.0.0.1"
+    port: int = 8888
+    push_socket: str = DEFAULT_PUSH_SOCKET
+    sub_socket: str = DEFAULT_SUB_SOCKET
+    websocket_url: str = DEFAULT_WEBSOCKET_URL
+    allowed_hosts: list[str] = []
+    allowed_origins: list[str] = []
+    allow_missing_origin: bool = False
+    debug: bool = False
+    certfile: str = ""
+    keyfile: str = ""
+    proxy_port: int = 0
+    limits: Limits = Limits()
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker process works with.
+
+    Attributes:
+        sub_sockets: the replies endpoint of each gateway.
+        mode: one of :data:`MODES`.
+        pool_size: threads whose hooks may block at a time in pool mode.
+    """
+
+    project: str
+    namespaces: dict[str, NamespaceConfig]
+    push_socket: str = DEFAULT_PUSH_SOCKET
+    sub_sockets: list[str] = msgspec.field(default_factory=lambda: [DEFAULT_SUB_SOCKET])
+    mode: str = "pool"
+    pool_size: int = 256
+    debug: bool = False
+    limits: Limits = Limits()

@@ -1,0 +1,109 @@
+"""All child processes: starting them, waiting for their words, clearing up after them."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Iterator
+
+import msgspec
+
+from ..options import GatewayConfig
+from .child import Child, Role, State
+from .leftovers import remove_leftovers
+from .plan import Plan
+from .signals import Signals
+from .slots import Slot
+
+__all__ = ["Children"]
+
+
+class Children:
+    """The processes of a plan that have not been buried yet.
+
+    Attributes:
+        gateway_config: what the next gateway is started with.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.gateway_config: GatewayConfig | None = plan.gateway
+        self._plan = plan
+        self._children: list[Child] = []
+        self._selector = selectors.DefaultSelector()
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(tuple(self._children))
+
+    def start(self, slot: Slot, *, first: bool = False) -> Child:
+        """Start a process for a slot.
+
+        Args:
+            first: it also says what is worth a warning in the project.
+
+        Raises:
+            OSError: There is no memory or no process left.
+        """
+        plan = self._plan
+        match slot.role:
+            case Role.GATEWAY:
+                child = Child(slot.role, plan.gateway_command)
+                config = msgspec.to_builtins(self.gateway_config)
+                child.channel.send({"op": "config", "config": config})
+            case Role.WSGI:
+                listen = {"DJANGO_WS_WSGI_FD": str(plan.wsgi_socket)}
+                child = Child(slot.role, plan.wsgi_command, listen, (plan.wsgi_socket,))
+            case Role.WORKER:
+                variables = {"DJANGO_WS_FIRST": "1" if first else ""}
+                child = Child(slot.role, plan.worker_command, variables)
+        self._children.append(child)
+        self._selector.register(child.channel, selectors.EVENT_READ, child)
+        return child
+
+    def wait(self, signals: Signals, timeout: float) -> list[Child]:
+        """Wait for a signal or a word. Returns the children that have something to say."""
+        if signals.fileno() not in self._selector.get_map():
+            self._selector.register(signals, selectors.EVENT_READ)
+        ready = self._selector.select(max(0.0, timeout))
+        return [key.data for key, _ in ready if isinstance(key.data, Child)]
+
+    def hear(self, child: Child) -> list[dict[str, object]]:
+        """What a child has said."""
+        try:
+            return child.channel.receive()
+        except EOFError:
+            self._hang_up(child)  # it exits, or has nothing more to say
+            return []
+
+    def bury(self, child: Child, *, clean: bool) -> None:
+        """Forget a process that has ended.
+
+        Args:
+            clean: it ended by itself, so it left no files.
+        """
+        child.become(State.GONE)
+        self._hang_up(child)
+        self._children.remove(child)
+        if not clean:
+            self._remove_files(child)
+
+    def close(self) -> None:
+        """Kill and bury whatever there still is."""
+        for child in self:
+            child.kill()
+        for child in self:
+            child.wait()
+            self.bury(child, clean=False)
+        self._selector.close()
+
+    def _hang_up(self, child: Child) -> None:
+        if child.channel.fileno() >= 0:
+            self._selector.unregister(child.channel)
+            child.channel.close()
+
+    def _remove_files(self, child: Child) -> None:
+        config = self._plan.gateway
+        if child.role is Role.WORKER:
+            push = self._plan.push_socket
+            for endpoint in {push, f"{push}.{child.incarnation}", child.endpoint}:
+                remove_leftovers(endpoint)
+        elif child.role is Role.GATEWAY and config is not None:
+            remove_leftovers(config.sub_socket)

@@ -1,0 +1,65 @@
+"""What a supervisor is told to do, and how it speaks to people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..options import GatewayConfig
+
+__all__ = ["Output", "Plan", "StartupError"]
+
+
+class StartupError(Exception):
+    """Something could not be started for the first time; the text is for people.
+
+    Attributes:
+        by_checks: the text is the outcome of Django's system checks.
+    """
+
+    def __init__(self, message: str, *, by_checks: bool = False) -> None:
+        super().__init__(message)
+        self.by_checks = by_checks
+
+
+class Output(Protocol):
+    """Where a supervisor's words go, besides its log."""
+
+    def ready(self, host: str, port: int) -> None:
+        """Everything runs. Called once; ``port`` is 0 without a gateway."""
+
+    def failed(self, text: str) -> None:
+        """New code does not start: words for whoever just wrote it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The processes that are to run.
+
+    Attributes:
+        worker_command: what starts a worker.
+        workers: how many.
+        gateway: its configuration; ``None`` for workers only.
+        gateway_command: what starts it.
+        wsgi_command: what starts the child for the project's pages; empty for none.
+        push_socket: where workers bind, for cleaning up after killed ones.
+        wsgi_socket: descriptor of the listening socket that the child for the pages gets.
+        reload: replace the workers when their code changes.
+        drain_timeout: seconds for an orderly stop or replacement.
+        reload_timeout: the same after a change of code.
+        max_requests: messages after which a worker is replaced; 0 for never.
+        max_rss: MiB above which a worker is replaced; 0 for never.
+    """
+
+    worker_command: tuple[str, ...]
+    workers: int = 1
+    gateway: GatewayConfig | None = None
+    gateway_command: tuple[str, ...] = ()
+    wsgi_command: tuple[str, ...] = ()
+    push_socket: str = ""
+    wsgi_socket: int = -1
+    reload: bool = False
+    drain_timeout: float = 30.0
+    reload_timeout: float = 0.5
+    max_requests: int = 0
+    max_rss: int = 0

@@ -1,0 +1,327 @@
+"""The supervisor's loop: one thread, one selector; signals only wake it."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import os
+import signal
+import time
+
+import msgspec
+
+from .. import reload
+from .child import Child, Role, State, fate
+from .children import Children
+from .plan import Output, Plan, StartupError
+from .signals import Signals
+from .slots import GRACE, Backoff, Rolling, Slot
+
+__all__ = ["Supervisor"]
+
+logger = logging.getLogger("django_ws.supervisor")
+
+#: Seconds between two looks at the workers' memory.
+_MEMORY_INTERVAL = 1.0
+
+#: Seconds that a child has to exit after it said that it cannot start.
+_FAILED_GRACE = 2.0
+
+
+class Stage(enum.Enum):
+    """Life of the tree, in this order."""
+
+    STARTING = 1
+    RUNNING = 2
+    DRAINING = 3
+    STOPPING = 4
+    DONE = 5
+
+
+class Supervisor:
+    """Runs the processes of a plan until it is told to stop.
+
+    SIGTERM and SIGINT: the gateway drains, then the workers stop, then :meth:`run` returns; a
+    second SIGINT kills. SIGHUP: the workers are replaced one by one.
+    """
+
+    def __init__(self, plan: Plan, output: Output) -> None:
+        self._plan = plan
+        self._output = output
+        self._stage = Stage.STARTING
+        self._deadline = float("inf")
+        self._children = Children(plan)
+        self._rolling = Rolling(self._start)
+        self._watcher = reload.Watcher()
+        self._look_at = self._measure_at = 0.0
+        self._last_failure = ""
+        self._address = ("", 0)
+        self._terminal = os.isatty(0)
+        self._gateway = Slot(Role.GATEWAY, start_at=0.0) if plan.gateway else None
+        # The others wait for the first, so that what is wrong is said once.
+        self._workers = [
+            Slot(Role.WORKER, index, float("inf") if index else 0.0)
+            for index in range(plan.workers)
+        ]
+        self._pages = Slot(Role.WSGI, start_at=0.0) if plan.wsgi_command else None
+        self._replaceable = [*self._workers, *([self._pages] if self._pages else [])]
+        self._slots = [*([self._gateway] if self._gateway else []), *self._replaceable]
+
+    def run(self) -> None:
+        """Start everything, and return when everything has stopped.
+
+        Raises:
+            StartupError: Something cannot be started; nothing is left running.
+        """
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        with Signals(*numbers) as signals:
+            try:
+                while self._stage is not Stage.DONE:
+                    self._turn(signals)
+            finally:
+                self._children.close()
+
+    def _turn(self, signals: Signals) -> None:
+        now = time.monotonic()
+        self._start_what_is_due(now)
+        if self._stage is Stage.RUNNING:
+            self._rolling.step(now)
+        for child in self._children.wait(signals, self._next_time() - time.monotonic()):
+            self._listen(child)
+        now = time.monotonic()
+        for number in signals.take():
+            self._signalled(number, now)
+        self._reap(now)
+        if self._stage is Stage.RUNNING:
+            self._look(now)
+            self._measure(now)
+        self._go_on_stopping(now)
+
+    def _next_time(self) -> float:
+        times = [child.deadline for child in self._children if child.state is State.LEAVING]
+        if self._stage in (Stage.STARTING, Stage.RUNNING):
+            times += [slot.start_at for slot in self._slots if slot.child is None]
+        if self._stage is Stage.RUNNING and self._plan.reload:
+            times.append(self._look_at)
+        if self._stage is Stage.RUNNING and self._plan.max_rss:
+            times.append(self._measure_at)
+        # Signals and channels wake the loop; the hour is for nothing but the selector's limits.
+        return min([time.monotonic() + 3600.0, *times])
+
+    # ------------------------------------------------------------ starting
+
+    def _start_what_is_due(self, now: float) -> None:
+        if self._stage not in (Stage.STARTING, Stage.RUNNING):
+            return
+        for slot in self._slots:
+            if slot.child is None and slot.successor is None and slot.start_at <= now:
+                slot.start_at = float("inf")
+                slot.child = self._start(slot)
+                if slot.child is None:
+                    slot.start_at = now + slot.backoff.next(0.0)
+
+    def _start(self, slot: Slot) -> Child | None:
+        try:
+            first = self._stage is Stage.STARTING and slot.index == 0
+            return self._children.start(slot, first=first)
+        except OSError as error:
+            text = f"Cannot start a {slot.role} process: {error.strerror}."
+            if self._stage is Stage.STARTING:
+                raise StartupError(text) from None
+            logger.error("%s", text)
+            return None
+
+    # ------------------------------------------------------------ what children say
+
+    def _listen(self, child: Child) -> None:
+        for message in self._children.hear(child):
+            self._heard(child, message)
+
+    def _heard(self, child: Child, message: dict[str, object]) -> None:
+        match message:
+            case {"op": "ready"} if child.state is State.STARTING:
+                child.become(State.READY)
+                child.endpoint = str(message.get("endpoint", ""))
+                self._ready(child, message)
+            case {"op": "failed", "message": str(text)} if child.state is State.STARTING:
+                self._cannot_start(child, text, message)
+            case {"op": "files", "files": list(files)}:
+                self._watcher.watch(map(str, files), child.started_at)
+            case {"op": "handled", "count": int(count)}:
+                child.handled = count
+                if self._plan.max_requests and count >= self._plan.max_requests:
+                    self._recycle(child, f"has handled {count} messages")
+            case {"op": "kill", "incarnation": str(incarnation)}:
+                self._kill_in_doubt(incarnation)
+            case {"op": "log", "name": str(name), "level": int(level), "message": str(text)}:
+                _log_again(name, level, text)
+
+    def _ready(self, child: Child, message: dict[str, object]) -> None:
+        slot = self._slot_of(child)
+        if slot is None:
+            return
+        if slot.successor is child:
+            self._rolling.arrived(slot, time.monotonic())
+            self._watcher.settle()
+            self._last_failure = ""
+        if child.role is Role.GATEWAY:
+            host, port = message.get("host"), message.get("port")
+            if isinstance(host, str) and isinstance(port, int):
+                self._address = (host, port)
+                # A gateway that takes its place must have the same port, also if any would do.
+                config = self._children.gateway_config
+                assert config is not None
+                self._children.gateway_config = msgspec.structs.replace(config, port=port)
+        if self._stage is not Stage.STARTING:
+            logger.info("The %s is ready.", child)
+            return
+        for other in self._workers:
+            if child.role is Role.WORKER and other.child is None:
+                other.start_at = 0.0
+        if all(slot.ready for slot in self._slots):
+            self._stage = Stage.RUNNING
+            self._output.ready(*self._address)
+
+    def _cannot_start(self, child: Child, text: str, message: dict[str, object]) -> None:
+        child.explained = True
+        if self._stage is Stage.STARTING:
+            raise StartupError(text, by_checks=bool(message.get("checks")))
+        files = message.get("files")
+        if isinstance(files, list):
+            self._watcher.watch(map(str, files), child.started_at)
+            self._watcher.watch_around(map(str, files))
+        if text != self._last_failure:  # not again with every attempt
+            self._last_failure = text
+            self._output.failed(text)
+        child.leave(time.monotonic() + _FAILED_GRACE)
+
+    def _kill_in_doubt(self, incarnation: str) -> None:
+        for child in self._children:
+            if child.incarnation == incarnation:
+                logger.error("The %s does not respond; it is killed.", child)
+                child.kill()
+
+    # ------------------------------------------------------------ how children end
+
+    def _reap(self, now: float) -> None:
+        for child in self._children:
+            status = child.status()
+            if status is not None:
+                self._listen(child)
+                self._bury(child, status, now)
+            elif child.state is State.LEAVING and now >= child.deadline:
+                logger.warning("The %s did not stop in time; it is killed.", child)
+                child.kill()
+
+    def _bury(self, child: Child, status: int, now: float) -> None:
+        before = child.state
+        self._children.bury(child, clean=status == 0)
+        if child.role is Role.WORKER and self._gateway and self._gateway.child:
+            self._gateway.child.channel.send({"op": "dead", "incarnation": child.incarnation})
+        slot = self._slot_of(child)
+        if slot is None:
+            return
+        if self._stage is Stage.STARTING:
+            raise StartupError(f"The {child} could not start: it {fate(status)}.")
+        if slot.successor is child:
+            self._rolling.failed(slot)
+            if not child.explained:
+                self._output.failed(f"The new {child} could not start: it {fate(status)}.")
+        else:
+            slot.child = None
+        if self._stage is Stage.RUNNING and slot.child is None and slot.successor is None:
+            delay = slot.backoff.next(now - child.started)
+            slot.start_at = now + delay
+            if not child.explained:
+                stopped = "stopped" if before is State.LEAVING else fate(status)
+                text = "The %s %s; another one starts in %.1f s."
+                logger.error(text, child, stopped, delay)
+
+    def _slot_of(self, child: Child) -> Slot | None:
+        for slot in self._slots:
+            if child in (slot.child, slot.successor):
+                return slot
+        return None
+
+    # ------------------------------------------------------------ replacing
+
+    def _look(self, now: float) -> None:
+        if not self._plan.reload or now < self._look_at:
+            return
+        self._look_at = now + reload.INTERVAL
+        path = self._watcher.changed()
+        if path is None:
+            return
+        logger.info("%s changed; replacing the workers.", path)
+        self._last_failure = ""
+        for slot in self._replaceable:
+            slot.backoff.reset()
+        self._rolling.afresh(self._replaceable, self._plan.reload_timeout)
+
+    def _measure(self, now: float) -> None:
+        if not self._plan.max_rss or now < self._measure_at:
+            return
+        self._measure_at = now + _MEMORY_INTERVAL
+        for slot in self._workers:
+            if slot.child is None or now - slot.child.started < Backoff.STEADY:
+                continue  # one that is over the limit from its start would never serve
+            mib = slot.child.memory() / 2**20
+            if mib > self._plan.max_rss:
+                self._recycle(slot.child, f"takes {mib:.0f} MiB")
+
+    def _recycle(self, child: Child, reason: str) -> None:
+        slot = self._slot_of(child)
+        now = time.monotonic()
+        if slot is None or not slot.ready or slot.successor or now < slot.replace_after:
+            return
+        slot.replace_after = now + Backoff.STEADY
+        logger.info("The %s %s; replacing it.", child, reason)
+        self._rolling.one(slot, self._plan.drain_timeout)
+
+    # ------------------------------------------------------------ stopping
+
+    def _signalled(self, number: int, now: float) -> None:
+        stopping = self._stage in (Stage.DRAINING, Stage.STOPPING)
+        if number == signal.SIGHUP and not stopping:
+            if self._terminal and not os.isatty(0):
+                self._stop(now)  # the terminal is gone, so nobody is there to stop it later
+            else:
+                logger.info("SIGHUP: replacing the workers.")
+                self._last_failure = ""
+                self._rolling.all(self._replaceable, self._plan.drain_timeout)
+        elif number == signal.SIGINT and stopping:
+            self._stage = Stage.DONE
+        elif number in (signal.SIGTERM, signal.SIGINT) and not stopping:
+            self._stop(now)
+
+    def _stop(self, now: float) -> None:
+        seconds = self._plan.drain_timeout
+        self._stage = Stage.DRAINING
+        self._deadline = now + seconds
+        self._rolling.cancel()
+        # What the workers need after the gateway: their on_close hooks.
+        seconds -= min(5.0, seconds / 4)
+        for child in self._children:
+            if child.state is State.STARTING:
+                child.kill()
+            elif child.role is Role.GATEWAY:
+                child.leave(
+                    now + seconds + min(GRACE, seconds / 4), {"op": "drain", "seconds": seconds}
+                )
+
+    def _go_on_stopping(self, now: float) -> None:
+        roles = {child.role for child in self._children}
+        if self._stage is Stage.DRAINING and Role.GATEWAY not in roles:
+            self._stage = Stage.STOPPING
+            left = max(0.0, self._deadline - now)
+            for child in self._children:
+                child.leave(self._deadline, {"op": "stop", "seconds": left - min(GRACE, left / 4)})
+        if self._stage is Stage.STOPPING and not roles:
+            self._stage = Stage.DONE
+
+
+def _log_again(name: str, level: int, text: str) -> None:
+    """Log what the gateway logged, as the project's ``LOGGING`` says."""
+    target = logging.getLogger(name)
+    if target.isEnabledFor(level):
+        target.handle(target.makeRecord(name, level, "", 0, text, (), None))

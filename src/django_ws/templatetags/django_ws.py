@@ -1,0 +1,57 @@
+"""``{% load django_ws %}``: URLs of WebSockets for pages."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from django import template
+from django.http import HttpRequest
+from django.template.context import Context
+from django.urls import NoReverseMatch
+from django.utils.regex_helper import normalize
+
+from django_ws import conf
+
+__all__ = ["ws_url"]
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def ws_url(context: Context, namespace: str = "default", **kwargs: object) -> str:
+    """``{% ws_url "chat" room="x" %}``: where a page connects to.
+
+    Builds on ``DJANGO_WS["PUBLIC_URL"]``, which is needed where gateway and pages have different
+    hosts or ports; without it on the host of the page; without a request in the context it is a
+    path. A ``--websocket-url`` must also be the setting ``WEBSOCKET_URL``, for this to know it.
+
+    Args:
+        namespace: key of ``DEFAULT_WS_HANDLERS``.
+        kwargs: the pattern's other named groups.
+
+    Raises:
+        NoReverseMatch: The pattern takes no such namespace or groups.
+    """
+    return _base(context.get("request")) + _path(namespace, kwargs)
+
+
+def _base(request: HttpRequest | None) -> str:
+    if public := conf.public_url():
+        return re.sub("^http", "ws", public)
+    if request is None:
+        return ""
+    return f"{'wss' if request.is_secure() else 'ws'}://{request.get_host()}"
+
+
+def _path(namespace: str, kwargs: dict[str, object]) -> str:
+    pattern = conf.websocket_url()
+    values = {name: str(value) for name, value in kwargs.items()}
+    wanted = {**values, "namespace": namespace}
+    choices = normalize(pattern)
+    # The default namespace may go without saying.
+    for names in (values, wanted) if namespace == "default" else (wanted,):
+        for form, parameters in choices:
+            if set(parameters) == set(names) and re.fullmatch(pattern, form % names):
+                return str(form % {name: quote(value, safe="") for name, value in names.items()})
+    raise NoReverseMatch(f"the pattern {pattern} has no URL for {wanted}")

@@ -1,0 +1,112 @@
+"""A connection without gateway, worker or socket."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import conf
+from ..exceptions import ConnectionClosed, MessageTooBig
+from ..wire.messages import Handshake
+from ..worker.request import HandshakeRequest
+from ..worker.state import encode_state
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+__all__ = ["LocalConnection"]
+
+#: Further calls of ``wait`` after one that returned ``True``, before the hook counts as endless.
+PATIENCE = 100
+
+
+class LocalConnection:
+    """What a handler under test talks to; ``base.Connection`` and ``lifecycle.Host``.
+
+    Args:
+        handshake: the upgrade request.
+        waits: calls of ``wait`` in a hook that return ``False``, before it is asked to end.
+
+    Attributes:
+        sent: what the handler sent and the test has not received.
+    """
+
+    def __init__(self, handshake: Handshake, waits: int) -> None:
+        self.namespace = handshake.namespace
+        self.id = f"test-{id(self):x}"
+        self.kwargs: Mapping[str, str] = handshake.kwargs
+        self.subprotocol: str | None = None
+        self.groups: frozenset[str] = frozenset()
+        self.state: dict[str, Any] = {}
+        self.request = HandshakeRequest(handshake)
+        self.closed = False
+        self.stopping = False
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.accepted = False
+        self.waits = waits
+        # Bounded by the test, which sends the messages that make the handler send.
+        self.sent: queue.SimpleQueue[str | bytes] = queue.SimpleQueue()
+        self._handshake = handshake
+        self._limit = conf.limits().max_outgoing
+        self._waited = 0
+
+    @property
+    def user(self) -> AbstractBaseUser | AnonymousUser:
+        return self.request.user
+
+    def refresh_user(self) -> None:
+        self.request.refresh_user()
+
+    def select_subprotocol(self, name: str | None) -> None:
+        if self.accepted:
+            raise RuntimeError("a subprotocol can only be chosen in on_connect")
+        if name is not None and name not in self._handshake.subprotocols:
+            raise ValueError(f"the client does not offer the subprotocol {name!r}")
+        self.subprotocol = name
+
+    def send(self, message: str | bytes) -> None:
+        if self.closed:
+            raise ConnectionClosed(self.close_code or 1006, self.close_reason)
+        size = len(message.encode()) if isinstance(message, str) else len(message)
+        if size > self._limit:
+            raise MessageTooBig(size, self._limit)
+        self.sent.put(message)
+
+    def close(self, code: int, reason: str) -> None:
+        if not self.closed:
+            self.closed, self.close_code, self.close_reason = True, code, reason
+
+    def join(self, group: str) -> None:
+        self.groups |= {group}
+
+    def leave(self, group: str) -> None:
+        self.groups -= {group}
+
+    def publish(self, group: str, message: str | bytes, exclude_self: bool) -> None:
+        if group in self.groups and not exclude_self:
+            self.send(message)
+
+    def wait(self, seconds: float | None) -> bool:
+        if self.closed:
+            return True
+        self._waited += 1
+        # Nothing from outside can end a hook that runs in the test's own thread, so this must.
+        if seconds is None or self._waited > self.waits:
+            self.stopping = True
+        if self._waited > self.waits + PATIENCE:
+            raise AssertionError("the hook does not end, although wait() returned True")
+        return self.stopping
+
+    def before_hook(self) -> None:
+        """No database hygiene: the connections belong to the ``TestCase``."""
+        self.stopping = False
+        self._waited = 0
+
+    def after_hook(self) -> None:
+        self.stopping = False
+        self.request.end_hook()
+        if self.state:
+            encode_state(self.state)

@@ -1,0 +1,329 @@
+"""The messages of the wire, version 1.
+
+Every message is a tagged MessagePack array. A field may be added at the end of a message, with a
+default, without a new wire version: an older reader ignores it, a newer one fills it in. Anything
+else (a new tag, a changed meaning) needs ``WIRE_VERSION + 1`` and a reader for the version before.
+
+Sequence numbers count the *events* of one connection, from 1 (its :class:`Connect`) on without a
+gap. Whatever is said about a connection names it by ``conn``, a number that the gateway never uses
+twice in its life.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "Accept",
+    "Close",
+    "Confirm",
+    "Connect",
+    "Disconnect",
+    "Event",
+    "Fenced",
+    "GroupSend",
+    "Handshake",
+    "Heartbeat",
+    "Hello",
+    "Join",
+    "Leave",
+    "Message",
+    "NamespaceInfo",
+    "Refuse",
+    "Release",
+    "Released",
+    "Reply",
+    "Restore",
+    "Retiring",
+    "SaveSnapshot",
+    "Send",
+    "Snapshot",
+    "TEXT",
+    "BINARY",
+    "WIRE_VERSION",
+    "Welcome",
+]
+
+WIRE_VERSION = 1
+
+#: Opcodes of data frames (RFC 6455 §5.2), used for whole messages.
+TEXT = 1
+BINARY = 2
+
+
+class Handshake(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The upgrade request as the gateway got it. Kept encoded; decoded when somebody asks.
+
+    Attributes:
+        namespace: which handler the URL chose.
+        kwargs: the other named groups of ``--websocket-url``; unmatched ones are left out.
+        scheme: ``http`` or ``https``, as the gateway was spoken to.
+        path: decoded path, without the query.
+        query: the raw query string.
+        headers: names in lower case, in the order they came; values decoded as Latin-1.
+        client: the peer's address and port.
+        server: the address and port it reached.
+        subprotocols: what ``Sec-WebSocket-Protocol`` offers, in the client's order.
+        time: seconds since the epoch when the request came.
+    """
+
+    namespace: str
+    kwargs: dict[str, str]
+    scheme: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    client: tuple[str, int]
+    server: tuple[str, int]
+    subprotocols: list[str]
+    time: float
+
+
+class Snapshot(msgspec.Struct, array_like=True, gc=False):
+    """What a new instance needs in order to continue a connection elsewhere.
+
+    Attributes:
+        state: ``handler.state``, encoded as MessagePack; empty bytes for an empty dict.
+        user: ``backend path + NUL + primary key`` of the user already loaded; empty if none was.
+        movable: False if the instance keeps something that only its own process has.
+    """
+
+    state: bytes = b""
+    user: str = ""
+    movable: bool = True
+
+
+# ---------------------------------------------------------------- events: gateway -> worker
+
+
+class Welcome(msgspec.Struct, array_like=True, tag=1):
+    """First message to a worker: this gateway has connected to it.
+
+    Attributes:
+        gateway: the gateway's incarnation.
+        link: what the :class:`Hello` said, so that the worker knows where to reply.
+        max_pending: bytes a worker may have sent to one connection without a :class:`Confirm`.
+        max_message: bytes of the largest message that the gateway writes to a browser.
+    """
+
+    gateway: str
+    link: int
+    max_pending: int
+    max_message: int
+
+
+class Connect(msgspec.Struct, array_like=True, tag=2, gc=False):
+    """A browser asks to connect; seq is 1. Answered by :class:`Accept` or :class:`Refuse`."""
+
+    conn: int
+    seq: int
+    namespace: str
+    handshake: bytes
+
+
+class Message(msgspec.Struct, array_like=True, tag=3, gc=False):
+    """A whole message from the browser; the payload of a text message is valid UTF-8."""
+
+    conn: int
+    seq: int
+    opcode: int
+    data: bytes
+
+
+class Disconnect(msgspec.Struct, array_like=True, tag=4, gc=False):
+    """The last event of a connection, however it ended.
+
+    Attributes:
+        code: RFC 6455 §7.1.5, so 1005 for a close frame without a code, 1006 for none at all.
+        reason: the peer's reason, or what the gateway closed it with.
+    """
+
+    conn: int
+    seq: int
+    code: int
+    reason: str
+
+
+class Confirm(msgspec.Struct, array_like=True, tag=5, gc=False):
+    """Returns ``size`` bytes of the connection's send window. Not an event: it has no seq."""
+
+    conn: int
+    size: int
+
+
+class Release(msgspec.Struct, array_like=True, tag=6, gc=False):
+    """Asks a retiring worker to give a connection back; nothing of it is in flight."""
+
+    conn: int
+
+
+class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
+    """Continues a connection that another worker had accepted.
+
+    Attributes:
+        seq: the last event handled; the next one has seq + 1. A message is the connection's first
+            if ``seq`` is 1.
+        subprotocol: what was agreed; empty for none.
+        groups: the groups it is a member of.
+        window: bytes of the send window that are used up.
+        ended: only its :class:`Disconnect` follows, so ``on_restore`` does not run.
+    """
+
+    conn: int
+    seq: int
+    namespace: str
+    handshake: bytes
+    subprotocol: str
+    groups: list[str]
+    snapshot: Snapshot
+    window: int
+    ended: bool
+
+
+Event = Welcome | Connect | Message | Disconnect | Confirm | Release | Restore
+
+
+# ---------------------------------------------------------------- replies: worker -> gateway
+
+
+class NamespaceInfo(msgspec.Struct, array_like=True, frozen=True):
+    """What a gateway must know of a namespace.
+
+    Attributes:
+        on_worker_lost: ``"close"`` or ``"redeliver"``.
+        history_size: messages kept per group.
+        history_ttl: seconds they are kept.
+    """
+
+    on_worker_lost: str = "close"
+    history_size: int = 0
+    history_ttl: float = 0.0
+
+
+class Hello(msgspec.Struct, array_like=True, tag=1):
+    """A worker announces itself, again with every gateway that (re)appears.
+
+    Attributes:
+        endpoint: where its PULL socket can be reached.
+        link: number of the replies link that this came on, returned in :class:`Welcome`.
+        pid: for people and the supervisor.
+        started: seconds since the epoch; the newest ready worker's namespaces are in force.
+        namespaces: by name.
+    """
+
+    endpoint: str
+    link: int
+    pid: int
+    started: float
+    namespaces: dict[str, NamespaceInfo]
+
+
+class Heartbeat(msgspec.Struct, array_like=True, tag=2, gc=False):
+    """The worker's Python code still runs.
+
+    Attributes:
+        accepting: False while it has no thread or process left for a new connection.
+    """
+
+    accepting: bool
+
+
+class Accept(msgspec.Struct, array_like=True, tag=3, gc=False):
+    """``on_connect`` said yes.
+
+    Attributes:
+        subprotocol: one of those offered; empty for none.
+        user: the user's key if ``MAX_CONNECTIONS_PER_USER`` is set; empty for nobody.
+    """
+
+    conn: int
+    subprotocol: str
+    user: str = ""
+
+
+class Refuse(msgspec.Struct, array_like=True, tag=4, gc=False):
+    """``on_connect`` said no, with an HTTP status (400 to 599) and reason."""
+
+    conn: int
+    status: int
+    reason: str
+
+
+class Send(msgspec.Struct, array_like=True, tag=5, gc=False):
+    """A message for the browser."""
+
+    conn: int
+    opcode: int
+    data: bytes
+
+
+class Close(msgspec.Struct, array_like=True, tag=6, gc=False):
+    """Close the connection, once everything sent before is written."""
+
+    conn: int
+    code: int
+    reason: str
+
+
+class Join(msgspec.Struct, array_like=True, tag=7, gc=False):
+    """The connection becomes a member of a group."""
+
+    conn: int
+    group: str
+
+
+class Leave(msgspec.Struct, array_like=True, tag=8, gc=False):
+    """The connection leaves a group."""
+
+    conn: int
+    group: str
+
+
+class GroupSend(msgspec.Struct, array_like=True, tag=9, gc=False):
+    """A message for every member of a group but ``exclude`` (0: for all of them)."""
+
+    group: str
+    opcode: int
+    data: bytes
+    exclude: int = 0
+
+
+class SaveSnapshot(msgspec.Struct, array_like=True, tag=10, gc=False):
+    """The snapshot that goes with the acknowledgement in the same batch."""
+
+    conn: int
+    snapshot: Snapshot
+
+
+class Retiring(msgspec.Struct, array_like=True, tag=11):
+    """The worker takes nothing new: move its connections, each as soon as nothing is in flight."""
+
+
+class Released(msgspec.Struct, array_like=True, tag=12, gc=False):
+    """The last word of a worker about a connection that it gave back."""
+
+    conn: int
+    snapshot: Snapshot
+
+
+Reply = (
+    Hello
+    | Heartbeat
+    | Accept
+    | Refuse
+    | Send
+    | Close
+    | Join
+    | Leave
+    | GroupSend
+    | SaveSnapshot
+    | Retiring
+    | Released
+)
+
+
+class Fenced(msgspec.Struct, array_like=True, tag=1):
+    """The only answer on the replies link so far: this incarnation counts as dead, so it must end."""
+
+    incarnation: str
+    reason: str

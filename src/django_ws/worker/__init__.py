@@ -1,0 +1,1 @@
+"""The Django half: receives events, owns the handlers' instances and runs their hooks."""

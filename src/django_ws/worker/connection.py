@@ -1,0 +1,412 @@
+"""A browser's connection as its worker sees it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.utils.functional import SimpleLazyObject
+
+from ..base import WebSocketHandler
+from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
+from ..wire.codec import decode_handshake
+from ..wire.messages import (
+    BINARY,
+    TEXT,
+    Accept,
+    Close,
+    Connect,
+    Disconnect,
+    Event,
+    GroupSend,
+    Handshake,
+    Join,
+    Leave,
+    Message,
+    Refuse,
+    Release,
+    Released,
+    Reply,
+    Restore,
+    SaveSnapshot,
+    Send,
+    Snapshot,
+)
+from . import hygiene
+from .lifecycle import Lifecycle, Refusal
+from .request import HandshakeRequest, load_user, user_key
+from .state import decode_state, encode_state
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+    from .executors import Executor
+    from .link import GatewayLink
+
+__all__ = ["WorkerConnection"]
+
+logger = logging.getLogger("django_ws.worker")
+
+
+class WorkerConnection:
+    """One connection: a handler's view of it (``base.Connection``) and what executors run.
+
+    One thread at a time runs :meth:`handle`; the executor sees to that. ``send`` and ``wait`` may
+    be called from any thread.
+
+    Attributes:
+        busy, queue: the pool's, under its lock: whether a thread has or will have this
+            connection, and the events that wait for it. Bounded by the gateway's window.
+        runner: whatever else the executor keeps for the connection.
+        closing: closed by either side; set by the receiving thread or a hook, never cleared.
+        closed_here: closed by the handler, so that no further message reaches it.
+        unconfirmed: bytes sent and not confirmed; guarded by the link's lock.
+        hook_started: ``time.monotonic()`` at which the running hook began; 0 while none runs.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_handshake",
+        "_request",
+        "_saved",
+        "_snapshot_user",
+        "_state",
+        "_user",
+        "_waker",
+        "busy",
+        "close_code",
+        "close_reason",
+        "closed_here",
+        "closing",
+        "conn",
+        "executor",
+        "groups",
+        "handler_class",
+        "hook_started",
+        "interrupted",
+        "lifecycle",
+        "link",
+        "namespace",
+        "queue",
+        "runner",
+        "subprotocol",
+        "unconfirmed",
+    )
+
+    def __init__(
+        self,
+        conn: int,
+        namespace: str,
+        handshake: bytes,
+        handler_class: type[WebSocketHandler],
+        link: GatewayLink,
+        executor: Executor,
+    ) -> None:
+        self.conn = conn
+        self.namespace = namespace
+        self.handler_class = handler_class
+        self.link = link
+        self.executor = executor
+        self.lifecycle = Lifecycle(handler_class, self)
+        self.busy = False
+        self.queue: list[Event] = []
+        self.runner: object = None
+        self.closing = False
+        self.closed_here = False
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.subprotocol: str | None = None
+        self.groups: frozenset[str] = frozenset()
+        self.unconfirmed = 0
+        self.interrupted = False
+        self.hook_started = 0.0
+        self._handshake: bytes | Handshake = handshake
+        self._request: HandshakeRequest | None = None
+        self._user: AbstractBaseUser | AnonymousUser | None = None
+        self._snapshot_user = ""
+        self._state: dict[str, Any] | None = None
+        self._saved = (b"", "", True)
+        # What a hook sends before the connection is accepted; bounded by the send window.
+        self._buffer: list[Reply] | None = None
+        self._waker: threading.Event | None = None
+
+    # ------------------------------------------------------------------ for handlers
+
+    @property
+    def id(self) -> str:
+        return f"{self.link.gateway}-{self.conn}"
+
+    @property
+    def handshake(self) -> Handshake:
+        if isinstance(self._handshake, bytes):
+            return decode_handshake(self._handshake)
+        return self._handshake
+
+    @property
+    def kwargs(self) -> Mapping[str, str]:
+        return self.handshake.kwargs
+
+    @property
+    def request(self) -> HandshakeRequest:
+        if self._request is None:
+            request = HandshakeRequest(self.handshake)
+            request.user = SimpleLazyObject(lambda: self.user)  # type: ignore[assignment]
+            self._request = request
+        return self._request
+
+    @property
+    def user(self) -> AbstractBaseUser | AnonymousUser:
+        if self._user is None:
+            self._user = load_user(self.request, self._snapshot_user)
+            self._snapshot_user = user_key(self._user)
+        return self._user
+
+    def refresh_user(self) -> None:
+        self._user = None
+        self._snapshot_user = ""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        if self._state is None:
+            self._state = decode_state(self._saved[0])
+        return self._state
+
+    @property
+    def closed(self) -> bool:
+        return self.closing
+
+    @property
+    def stopping(self) -> bool:
+        return self.executor.stopping
+
+    def select_subprotocol(self, name: str | None) -> None:
+        if self._buffer is None:
+            raise RuntimeError("a subprotocol can only be chosen in on_connect")
+        if name is not None and name not in self.handshake.subprotocols:
+            raise ValueError(f"the client does not offer the subprotocol {name!r}")
+        self.subprotocol = name
+
+    def send(self, message: str | bytes) -> None:
+        if self.closing:
+            raise ConnectionClosed(self.close_code or 1006, self.close_reason)
+        if type(message) is str:
+            data, opcode = message.encode(), TEXT
+        else:
+            data, opcode = message, BINARY  # type: ignore[assignment]
+        limit = self.executor.max_outgoing
+        if len(data) > limit:
+            raise MessageTooBig(len(data), limit)
+        reply = Send(self.conn, opcode, data)
+        buffer = self._buffer
+        if buffer is not None:
+            self.unconfirmed += len(data)
+            if self.unconfirmed > limit:
+                raise MessageTooBig(self.unconfirmed, limit)
+            buffer.append(reply)
+            return
+        if not self.link.put_send(self, reply):
+            self._send_when_read(reply)
+        self.executor.sent(self.link)
+
+    def _send_when_read(self, reply: Send) -> None:
+        """Wait until the client has read enough, at most ``SEND_TIMEOUT``."""
+        self.link.flush()
+        limit = self.executor.send_timeout
+        deadline = time.monotonic() + (limit or 1e9)
+        while not self.link.put_send(self, reply):
+            if self.closing:
+                raise ConnectionClosed(self.close_code or 1006, self.close_reason)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise SendTimeout(f"the client has not read for {limit:g} s")
+            self.pause(min(left, 1.0))
+
+    def close(self, code: int, reason: str) -> None:
+        if self.closing:
+            return
+        self.close_code, self.close_reason = code, reason
+        self.closed_here = self.closing = True
+        self._put(Close(self.conn, code, reason))
+        self.wake()
+
+    def join(self, group: str) -> None:
+        if group not in self.groups:
+            self.groups |= {group}
+            self._put(Join(self.conn, group))
+
+    def leave(self, group: str) -> None:
+        if group in self.groups:
+            self.groups -= {group}
+            self._put(Leave(self.conn, group))
+
+    def publish(self, group: str, message: str | bytes, exclude_self: bool) -> None:
+        text = isinstance(message, str)
+        data = message.encode() if isinstance(message, str) else message
+        if len(data) > self.executor.max_outgoing:
+            raise MessageTooBig(len(data), self.executor.max_outgoing)
+        self._put(
+            GroupSend(group, TEXT if text else BINARY, data, self.conn if exclude_self else 0)
+        )
+
+    def _put(self, reply: Reply) -> None:
+        if self._buffer is not None:
+            self._buffer.append(reply)
+        else:
+            self.link.put(reply)
+            self.executor.sent(self.link)
+
+    def wait(self, seconds: float | None) -> bool:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        hygiene.release()
+        self.link.flush()
+        self.hook_started, started = 0.0, self.hook_started
+        with self.executor.parked():
+            while not self.closing and not self.executor.stopping:
+                left = 3600.0 if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self.pause(left)
+        if started:
+            self.hook_started = time.monotonic()
+        if not self.closing and not self.executor.stopping:
+            return False
+        if not self.closing:
+            self.interrupted = True
+        return True
+
+    # ------------------------------------------------------------------ for the lifecycle
+
+    def before_hook(self) -> None:
+        self.hook_started = time.monotonic()
+        hygiene.before_hook()
+
+    def after_hook(self) -> None:
+        self.hook_started = 0.0
+        try:
+            if self._request is not None:
+                self._request.end_hook()
+        finally:
+            hygiene.after_hook()
+
+    # ------------------------------------------------------------------ for the receiving thread
+
+    def ended(self, event: Disconnect) -> None:
+        """The connection is closed, though earlier events may still wait for their hooks."""
+        if not self.closing:
+            self.close_code, self.close_reason = event.code, event.reason
+            self.closing = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let waiting hooks look again."""
+        waker = self._waker
+        if waker is not None:
+            waker.set()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep until :meth:`wake` or the time is over."""
+        # Two threads may wait for one connection, so the event is shared and stays; whoever was
+        # woken looks again at what it waits for.
+        if self._waker is None:
+            self._waker = threading.Event()
+        waker = self._waker
+        waker.clear()
+        if not self.closing and not self.executor.stopping:
+            waker.wait(seconds)
+
+    # ------------------------------------------------------------------ for executors
+
+    def turn_away(self, refusal: Refuse) -> None:
+        """There is nothing to run the handler with."""
+        self.link.put(refusal)
+        self.link.done(self.conn, 0, None)
+        self.link.connections.pop(self.conn, None)
+        self.link.flush()
+
+    def handle(self, event: Event) -> bool:
+        """Run the hooks for one event and acknowledge it.
+
+        Returns:
+            False once the connection has ended here, so that nothing more may come.
+        """
+        kind = type(event)
+        if kind is Message:
+            if not self.closed_here:
+                data = event.data  # type: ignore[union-attr]
+                text = event.opcode == TEXT  # type: ignore[union-attr]
+                self.lifecycle.message(data.decode() if text else data)
+            self.link.done(self.conn, event.seq, self._save())  # type: ignore[union-attr]
+            return True
+        if isinstance(event, Connect):
+            alive, seq = self._handle_connect(), event.seq
+        elif isinstance(event, Disconnect):
+            self.lifecycle.close()
+            alive, seq = False, event.seq
+        elif isinstance(event, Restore):
+            self.lifecycle.restore(event.seq > 1, event.ended)
+            alive, seq = True, 0
+        else:
+            alive, seq = self._handle_release(), 0
+        self.link.done(self.conn, seq, self._save() if alive else None)
+        if not alive:
+            self.link.connections.pop(self.conn, None)
+        return alive
+
+    def _handle_connect(self) -> bool:
+        self._buffer = []
+        user = ""
+        try:
+            self.lifecycle.connect()
+            if self.executor.count_users:
+                user = user_key(self.user)
+        except Refusal as refusal:
+            self._buffer = None
+            self.closing = True
+            self.link.put(Refuse(self.conn, refusal.status, refusal.reason))
+            return False
+        buffer, self._buffer = self._buffer, None
+        self.link.put(Accept(self.conn, self.subprotocol or "", user), *buffer)
+        return True
+
+    def _handle_release(self) -> bool:
+        """Give the connection back, or close it if only this process can continue it."""
+        state, user, movable = self._saved
+        if not movable:
+            self.executor.cannot_move(self.handler_class)
+            self.close(1012, "service restart")
+            return True
+        self.closing = True
+        self.link.put(Released(self.conn, Snapshot(state, user, movable)))
+        return False
+
+    def restored(self, event: Restore) -> None:
+        """Take over what the former worker knew."""
+        snapshot = event.snapshot
+        self._saved = (snapshot.state, snapshot.user, True)
+        self._snapshot_user = snapshot.user
+        self.subprotocol = event.subprotocol or None
+        self.groups = frozenset(event.groups)
+        self.unconfirmed = event.window
+
+    def _save(self) -> SaveSnapshot | None:
+        """The snapshot, if it changed with this hook."""
+        state, user, movable = self._saved
+        handler = self.lifecycle.handler
+        now_movable = (
+            not (handler.__dict__ or self.interrupted)
+            or self.handler_class.on_restore is not WebSocketHandler.on_restore
+        )
+        if self._state is not None:
+            try:
+                state = encode_state(self._state, state)
+            except (TypeError, ValueError) as error:
+                self.lifecycle._failed("state", error)
+        if self._saved == (state, self._snapshot_user, now_movable):
+            return None
+        self._saved = (state, self._snapshot_user, now_movable)
+        return SaveSnapshot(self.conn, Snapshot(*self._saved))

@@ -1,0 +1,128 @@
+"""The contract of executors and what they share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from ...base import WebSocketHandler
+    from ...wire.messages import Event
+    from ..connection import WorkerConnection
+    from ..link import GatewayLink
+
+__all__ = ["EventSource", "Executor", "Settings"]
+
+logger = logging.getLogger("django_ws.worker")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What executors and their connections need of the configuration.
+
+    Attributes:
+        pool_size: threads whose hooks may block at a time.
+        max_pending: bytes that may be on their way to one connection.
+        max_outgoing: bytes of the largest message a handler may send.
+        send_timeout: seconds ``send`` waits for a client that does not read; 0 for ever.
+        count_users: tell the gateway whose connection it is.
+    """
+
+    pool_size: int = 256
+    max_pending: int = 1024 * 1024
+    max_outgoing: int = 1024 * 1024
+    send_timeout: float = 10.0
+    count_users: bool = False
+
+
+class EventSource(Protocol):
+    """Where events come from; one thread at a time may poll."""
+
+    def poll(self, timeout: float) -> list[tuple[WorkerConnection, Event]]:
+        """Receive events in order, waiting at most ``timeout`` seconds for the first."""
+
+    def flush(self) -> None:
+        """Send what is in the outboxes."""
+
+    def running(self) -> bool:
+        """Whether an event that was handed out is not handled yet."""
+
+    def connections(self) -> list[WorkerConnection]:
+        """All connections, as a copy."""
+
+
+class Executor:
+    """Runs the hooks of every connection: one at a time and in order for each, in parallel for all.
+
+    Attributes:
+        stopping: hooks that loop are to come to an end; set once, by :meth:`retire`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, source: EventSource, settings: Settings) -> None:
+        self.source = source
+        self.settings = settings
+        self.max_outgoing = settings.max_outgoing
+        self.send_timeout = settings.send_timeout
+        self.count_users = settings.count_users
+        self.stopping = False
+        self._told: set[type[WebSocketHandler]] = set()  # set.add is atomic; told twice is no harm
+
+    # ------------------------------------------------------------------ for the worker
+
+    def start(self) -> None:
+        """Begin to receive and run; returns at once."""
+        raise NotImplementedError
+
+    def saturated(self) -> bool:
+        """Whether there is nothing left to run a new connection's hooks with."""
+        return False
+
+    def retire(self) -> None:
+        """Ask hooks that loop to end."""
+        self.stopping = True
+        for connection in self.source.connections():
+            connection.wake()
+
+    def stop(self, timeout: float) -> bool:
+        """End all threads.
+
+        Args:
+            timeout: seconds for hooks that still run.
+
+        Returns:
+            False if some still do.
+        """
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ for connections
+
+    def sent(self, link: GatewayLink) -> None:
+        """Something was put into the outbox from a hook or another thread."""
+        link.flush()
+
+    def confirm(self, connection: WorkerConnection, size: int) -> None:
+        """The client has read: open the connection's send window by ``size`` bytes."""
+        with connection.link.lock:
+            connection.unconfirmed = max(0, connection.unconfirmed - size)
+        connection.wake()
+
+    @contextlib.contextmanager
+    def parked(self) -> Iterator[None]:
+        """Around a hook's ``wait``."""
+        yield
+
+    def cannot_move(self, handler_class: type[WebSocketHandler]) -> None:
+        """Say once per class why its connections are closed when a worker is replaced."""
+        if handler_class not in self._told:
+            self._told.add(handler_class)
+            logger.warning(
+                "%s keeps attributes of its own (or loops) and has no on_restore(): its "
+                "connections are closed with 1012 when their worker is replaced. Keep what must "
+                "survive in self.state and define on_restore().",
+                handler_class.__qualname__,
+            )

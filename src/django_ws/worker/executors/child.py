@@ -1,0 +1,165 @@
+"""A connection's own process in multiprocess mode, and the stream between it and its worker."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+from collections.abc import Mapping
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, ClassVar
+
+from ...wire.codec import decode_events
+from ...wire.messages import Confirm, Connect, Disconnect, Event, Restore
+from .. import hygiene
+from ..connection import WorkerConnection
+from ..link import GatewayLink
+from .base import Executor, Settings
+
+if TYPE_CHECKING:
+    from ...base import WebSocketHandler
+
+__all__ = ["Frames", "child_main"]
+
+_LENGTH = struct.Struct("!I")
+
+
+class Frames:
+    """Cuts a byte stream into length-prefixed pieces."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    @staticmethod
+    def wrap(data: bytes) -> bytes:
+        """One piece, ready to be sent."""
+        return _LENGTH.pack(len(data)) + data
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The pieces that ``data`` completes."""
+        buffer = self._buffer
+        buffer += data
+        pieces: list[bytes] = []
+        start = 0
+        while len(buffer) - start >= 4:
+            (size,) = _LENGTH.unpack_from(buffer, start)
+            if len(buffer) - start - 4 < size:
+                break
+            pieces.append(bytes(buffer[start + 4 : start + 4 + size]))
+            start += 4 + size
+        del buffer[:start]
+        return pieces
+
+
+class _Stream:
+    """Stands for the replies link's DEALER: batches go to the worker instead."""
+
+    endpoint = ""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def send(self, data: bytes, timeout: float = 0.0) -> bool:
+        # The worker always reads; if it is gone, so are we, by the reading thread.
+        self._socket.sendall(Frames.wrap(data))
+        return True
+
+
+class _ChildExecutor(Executor):
+    """What the one connection of a child needs of an executor."""
+
+    name: ClassVar[str] = "child"
+
+    def __init__(self, link: GatewayLink, settings: Settings) -> None:
+        self._link = link
+        super().__init__(self, settings)
+
+    def poll(self, timeout: float) -> list[tuple[WorkerConnection, Event]]:
+        raise RuntimeError("a child does not poll")
+
+    def running(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        self._link.flush()
+
+    def connections(self) -> list[WorkerConnection]:
+        return list(self._link.connections.values())
+
+
+def child_main(
+    sock: socket.socket, handlers: Mapping[str, type[WebSocketHandler]], settings: Settings
+) -> None:
+    """Run one connection until it ends; then, or when the worker is gone, return or exit.
+
+    Args:
+        sock: the stream from and to the worker: batches of events in, batches of replies out. The
+            first event is Connect or Restore; an empty batch asks looping hooks to end.
+    """
+    inbox: SimpleQueue[tuple[WorkerConnection, Event]] = SimpleQueue()
+    thread = threading.Thread(
+        target=_read, args=(sock, handlers, settings, inbox), name="ws-read", daemon=True
+    )
+    thread.start()
+    while True:
+        connection, event = inbox.get()
+        alive = connection.handle(event)
+        connection.link.flush_all()
+        if not alive:
+            hygiene.end_of_thread()
+            return
+
+
+def _read(
+    sock: socket.socket,
+    handlers: Mapping[str, type[WebSocketHandler]],
+    settings: Settings,
+    inbox: SimpleQueue[tuple[WorkerConnection, Event]],
+) -> None:
+    frames = Frames()
+    connection: WorkerConnection | None = None
+    while True:
+        try:
+            data = sock.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            os._exit(1)  # nobody is left to reply to
+        for piece in frames.feed(data):
+            batch = decode_events(piece)
+            if connection is not None and not batch.messages:
+                connection.executor.retire()
+            for event in batch.messages:
+                if connection is None:
+                    assert isinstance(event, (Connect, Restore))
+                    connection = _open(sock, batch.sender, event, handlers, settings)
+                if isinstance(event, Confirm):
+                    connection.executor.confirm(connection, event.size)
+                    continue
+                if isinstance(event, Disconnect):
+                    connection.ended(event)
+                inbox.put((connection, event))
+
+
+def _open(
+    sock: socket.socket,
+    gateway: str,
+    event: Connect | Restore,
+    handlers: Mapping[str, type[WebSocketHandler]],
+    settings: Settings,
+) -> WorkerConnection:
+    link = GatewayLink(0, _Stream(sock), "", "")
+    link.welcome(gateway, settings.max_pending)
+    connection = WorkerConnection(
+        event.conn,
+        event.namespace,
+        event.handshake,
+        handlers[event.namespace],
+        link,
+        _ChildExecutor(link, settings),
+    )
+    if isinstance(event, Restore):
+        connection.restored(event)
+    link.connections[event.conn] = connection
+    return connection

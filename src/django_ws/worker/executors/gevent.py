@@ -1,0 +1,33 @@
+"""One greenlet per connection: the threaded executor in a monkey-patched process."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import gevent
+
+from ..connection import WorkerConnection
+from ..link import GatewayLink
+from .threaded import ThreadedExecutor
+
+__all__ = ["GeventExecutor"]
+
+
+class GeventExecutor(ThreadedExecutor):
+    """Threads are greenlets here, and what they send in one turn of the hub leaves together."""
+
+    name: ClassVar[str] = "gevent"
+
+    def sent(self, link: GatewayLink) -> None:
+        if not link.flushing:
+            link.flushing = True
+            # Runs after the greenlets that are ready now, so it takes their replies along.
+            gevent.spawn(self._flush, link)
+
+    def _handled(self, connection: WorkerConnection) -> None:
+        self.sent(connection.link)
+
+    @staticmethod
+    def _flush(link: GatewayLink) -> None:
+        link.flushing = False
+        link.flush()

@@ -1,0 +1,357 @@
+"""One process per connection, forked from a warm template.
+
+The worker only passes batches on: two threads, one for what comes from the gateways, one for what
+comes from the children. A child that dies takes nobody else along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import selectors
+import signal
+import socket
+import threading
+import time
+from typing import ClassVar
+
+from ...wire.codec import EventBatch, decode_replies, encode
+from ...wire.messages import (
+    WIRE_VERSION,
+    Accept,
+    Close,
+    Confirm,
+    Connect,
+    Disconnect,
+    Event,
+    Refuse,
+    Released,
+    Reply,
+    Restore,
+    SaveSnapshot,
+    Snapshot,
+)
+from ..connection import WorkerConnection
+from .base import EventSource, Executor, Settings
+from .child import Frames
+from .template import Template
+
+__all__ = ["MultiprocessExecutor"]
+
+logger = logging.getLogger("django_ws.worker")
+
+
+class Child:
+    """A connection's process as its worker sees it; everything guarded by ``lock``.
+
+    Attributes:
+        outgoing: bytes that its socket did not take yet; bounded by the connection's window.
+        finished: it has said its last word, so its end is no accident.
+        dead: it has ended.
+        accepted: ``on_connect`` has said yes.
+        snapshot: the last one it sent.
+        disconnect: the connection's last event, once it has come.
+        second: it was started to run ``on_close`` after another one had died.
+    """
+
+    def __init__(self, key: int, connection: WorkerConnection, sock: socket.socket) -> None:
+        self.key = key
+        self.connection = connection
+        self.socket = sock
+        self.lock = threading.Lock()
+        self.outgoing = bytearray()
+        self.frames = Frames()
+        self.pid = 0
+        self.finished = False
+        self.dead = False
+        self.accepted = False
+        self.snapshot = Snapshot()
+        self.disconnect: Disconnect | None = None
+        self.second = False
+
+
+class MultiprocessExecutor(Executor):
+    """See the module. ``_children`` and ``_keys`` are guarded by ``_lock``."""
+
+    name: ClassVar[str] = "multiprocess"
+
+    def __init__(self, source: EventSource, settings: Settings) -> None:
+        super().__init__(source, settings)
+        self._lock = threading.Lock()
+        self._children: dict[int, Child] = {}  # by key
+        self._keys = 0
+        self._ended = False
+        self._refusing_until = 0.0
+        self._template: Template | None = None
+        self._selector = selectors.DefaultSelector()
+        self._receiver = threading.Thread(target=self._receive, name="ws-receive", daemon=True)
+        self._reader = threading.Thread(target=self._read, name="ws-children", daemon=True)
+
+    def use(self, template: Template) -> None:
+        """Fork from ``template``; before :meth:`start`."""
+        self._template = template
+        self._selector.register(template.fileno(), selectors.EVENT_READ, None)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:  # each connection takes a descriptor
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    def start(self) -> None:
+        self._receiver.start()
+        self._reader.start()
+
+    def saturated(self) -> bool:
+        return time.monotonic() < self._refusing_until
+
+    def retire(self) -> None:
+        super().retire()
+        for child in self._all():
+            self._post(child, None)
+
+    def stop(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        self._ended = True
+        for thread in (self._receiver, self._reader):
+            thread.join(max(0.1, deadline - time.monotonic()))
+        for child in self._all():
+            child.socket.close()
+        if self._template is not None:
+            self._template.close()
+        self._selector.close()
+        return True  # the template has ended whatever still ran
+
+    def confirm(self, connection: WorkerConnection, size: int) -> None:
+        if isinstance(connection.runner, Child):
+            self._post(connection.runner, Confirm(connection.conn, size))
+
+    # ------------------------------------------------------------------ towards the children
+
+    def _receive(self) -> None:
+        source = self.source
+        while not self._ended:
+            for connection, event in source.poll(0.2):
+                child = connection.runner
+                if not isinstance(child, Child):
+                    assert isinstance(event, (Connect, Restore))
+                    self._spawn(connection, event)
+                    continue
+                if isinstance(event, Disconnect):
+                    child.disconnect = event
+                    if child.dead and not child.finished:
+                        self._close_in_new_child(child, event)
+                        continue
+                self._post(child, event)
+
+    def _spawn(self, connection: WorkerConnection, event: Connect | Restore) -> Child | None:
+        assert self._template is not None
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self._turn_away(connection, str(error))
+            return None
+        ours.setblocking(False)
+        with self._lock:
+            self._keys += 1
+            child = Child(self._keys, connection, ours)
+            self._children[child.key] = child
+        connection.runner = child
+        try:
+            self._template.request(child.key, theirs)
+        except OSError as error:
+            self._drop(child)
+            self._turn_away(connection, str(error))
+            return None
+        finally:
+            theirs.close()
+        if isinstance(event, Restore):
+            child.accepted = True
+            child.snapshot = event.snapshot
+        self._selector.register(ours, selectors.EVENT_READ, child)
+        self._post(child, event)
+        return child
+
+    def _turn_away(self, connection: WorkerConnection, reason: str) -> None:
+        self._refusing_until = time.monotonic() + 1.0
+        logger.error("no process for a new connection (%s): refusing upgrades with 503", reason)
+        connection.turn_away(Refuse(connection.conn, 503, "out of processes"))
+
+    def _post(self, child: Child, event: Event | None) -> None:
+        """Send an event; ``None`` asks looping hooks to end."""
+        batch = EventBatch(
+            WIRE_VERSION,
+            "",
+            child.connection.link.gateway,
+            "",
+            0,
+            0,
+            [] if event is None else [event],
+        )
+        with child.lock:
+            if child.dead:
+                return
+            waiting = bool(child.outgoing)
+            child.outgoing += Frames.wrap(encode(batch))
+            if not waiting:
+                self._write(child)
+
+    def _write(self, child: Child) -> None:
+        """Write what the socket takes; with the child's lock held."""
+        with contextlib.suppress(OSError, KeyError, ValueError):  # its end is seen by the reader
+            while child.outgoing:
+                try:
+                    sent = child.socket.send(child.outgoing[:65536])
+                except BlockingIOError:
+                    self._selector.modify(
+                        child.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, child
+                    )
+                    return
+                del child.outgoing[:sent]
+
+    # ------------------------------------------------------------------ from the children
+
+    def _read(self) -> None:
+        while not self._ended:
+            for key, events in self._selector.select(0.2):
+                child = key.data
+                if child is None:
+                    self._report()
+                    continue
+                if events & selectors.EVENT_WRITE:
+                    with child.lock:
+                        self._selector.modify(child.socket, selectors.EVENT_READ, child)
+                        self._write(child)
+                if events & selectors.EVENT_READ:
+                    self._from_child(child)
+
+    def _from_child(self, child: Child) -> None:
+        try:
+            data = child.socket.recv(262144)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._gone(child)
+            return
+        connection = child.connection
+        link = connection.link
+        for piece in child.frames.feed(data):
+            batch = decode_replies(piece)
+            for message in batch.messages:
+                self._note(child, message)
+            if batch.messages:
+                link.put(*batch.messages)
+            for conn, seq in batch.acks.items():
+                link.done(conn, seq, None)
+                if child.disconnect is not None and seq >= child.disconnect.seq:
+                    child.finished = True
+        link.flush()
+
+    def _note(self, child: Child, message: Reply) -> None:
+        if isinstance(message, SaveSnapshot):
+            child.snapshot = message.snapshot
+        elif isinstance(message, Accept):
+            child.accepted = True
+        elif isinstance(message, (Refuse, Released)):
+            child.finished = True
+            child.connection.link.done(child.connection.conn, 0, None)
+
+    def _report(self) -> None:
+        """The template tells what became of a process."""
+        assert self._template is not None
+        report = self._template.report()
+        if report is None:
+            self._selector.unregister(self._template.fileno())
+            logger.critical("the template process is gone; this worker can start no more")
+            self._refusing_until = float("inf")
+            return
+        key, pid, status = report
+        with self._lock:
+            child = self._children.get(key)
+        if child is None:
+            return
+        if not pid:
+            child.finished = True
+            self._drop(child)
+            self._turn_away(child.connection, "fork failed")
+        elif status < 0:
+            child.pid = pid
+        else:
+            self._gone(child, status)
+
+    def _gone(self, child: Child, status: int | None = None) -> None:
+        """A child has ended."""
+        if not self._drop(child):
+            return
+        connection = child.connection
+        link = connection.link
+        if child.finished:
+            link.connections.pop(connection.conn, None)
+            return
+        logger.error(
+            "%s: connection %s: its process %d died%s",
+            connection.namespace,
+            connection.id,
+            child.pid,
+            "" if status is None else f" ({_in_words(status)})",
+        )
+        if not child.accepted:
+            link.put(Refuse(connection.conn, 500, ""))
+            link.connections.pop(connection.conn, None)
+        elif child.second:
+            # The handler's on_close kills processes; enough of that.
+            if child.disconnect is not None:
+                link.done(connection.conn, child.disconnect.seq, None)
+            link.connections.pop(connection.conn, None)
+        else:
+            link.put(Close(connection.conn, 1011, "internal error"))
+            if child.disconnect is not None:
+                self._close_in_new_child(child, child.disconnect)
+        link.flush()
+
+    def _close_in_new_child(self, dead: Child, event: Disconnect) -> None:
+        """Run ``on_close`` for a connection whose process died."""
+        connection = dead.connection
+        child = self._spawn(
+            connection,
+            Restore(
+                connection.conn,
+                event.seq - 1,
+                connection.namespace,
+                encode(connection.handshake),
+                connection.subprotocol or "",
+                [],
+                dead.snapshot,
+                0,
+                True,
+            ),
+        )
+        if child is not None:
+            child.second = True
+            child.disconnect = event
+            self._post(child, event)
+
+    # ------------------------------------------------------------------ bookkeeping
+
+    def _all(self) -> list[Child]:
+        with self._lock:
+            return list(self._children.values())
+
+    def _drop(self, child: Child) -> bool:
+        """Forget a child. False if that was done before."""
+        with self._lock:
+            if self._children.pop(child.key, None) is None:
+                return False
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(child.socket)
+        with child.lock:
+            child.dead = True
+            child.socket.close()
+        return True
+
+
+def _in_words(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit status {os.waitstatus_to_exitcode(status)}"

@@ -1,0 +1,367 @@
+"""A pool of threads that take turns receiving (leader/followers).
+
+The leader receives and runs fast hooks itself, without giving up the lead: no hand-off at all.
+Before a hook that is known to block it passes the lead on; a watchdog does so for hooks that block
+unexpectedly. Measured and argued in ``docs/architecture.md``.
+
+One lock guards every scheduling decision. Taking an event and claiming its connection is one
+critical section, and so are giving a connection back and looking at its queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ...wire.messages import Disconnect, Event, Message
+from .. import hygiene
+from ..connection import WorkerConnection
+from ..link import GatewayLink
+from .base import EventSource, Executor, Settings
+
+__all__ = ["PoolExecutor"]
+
+logger = logging.getLogger("django_ws.worker")
+
+#: Seconds of wall time above which a hook counts as blocking.
+SLOW = 0.0003
+#: Samples are clipped here: one long query must not brand a fast hook for minutes.
+CLIP = 0.002
+#: A hook that counts as blocking runs inline every so many calls, since its measured time includes
+#: waiting for the GIL, which the hand-off itself causes.
+PROBE = 32
+#: Seconds after which the watchdog passes the lead on.
+STUCK = 0.003
+#: Seconds after which an idle thread ends.
+IDLE = 30.0
+
+
+class Average:
+    """Moving average of one hook's wall time, in seconds; written without a lock: a lost sample
+    does no harm."""
+
+    __slots__ = ("calls", "value")
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self.calls = 0
+
+    def slow(self) -> bool:
+        """Whether to pass the lead on before the next call."""
+        self.calls += 1
+        return self.value > SLOW and self.calls % PROBE != 0
+
+    def add(self, seconds: float, inline: bool) -> None:
+        """Take a sample; an inline one counts for more, being the truer."""
+        weight = 0.25 if inline else 0.0625
+        self.value += ((CLIP if seconds > CLIP else seconds) - self.value) * weight
+
+
+class PoolThread(threading.Thread):
+    """One thread of the pool.
+
+    Attributes:
+        turn: released to wake the thread while it is parked.
+        active: counted as blocking; guarded by the pool's lock.
+    """
+
+    def __init__(self, pool: PoolExecutor, number: int) -> None:
+        super().__init__(name=f"ws-pool-{number}", daemon=True)
+        self.pool = pool
+        self.turn = threading.Lock()
+        self.turn.acquire()
+        self.active = False
+
+    def run(self) -> None:
+        self.pool.work(self)
+
+
+class PoolExecutor(Executor):
+    """See the module. All attributes with "guarded" are guarded by ``_lock``.
+
+    A connection is *busy* from the moment an event for it is scheduled until a thread finds its
+    queue empty, in the same critical section; so no two threads ever have it. The thread that
+    leads is ``_leader``: only it receives, and it loses the lead either by its own hand or, while
+    in a hook, by the watchdog's. After each hook it looks under the lock whether it still leads.
+    """
+
+    name: ClassVar[str] = "pool"
+
+    def __init__(self, source: EventSource, settings: Settings) -> None:
+        super().__init__(source, settings)
+        self._limit = settings.pool_size
+        # on_connect and on_close find a thread although every other one blocks.
+        self._reserve = max(2, self._limit // 16)
+        self._lock = threading.Lock()
+        self._messages: deque[WorkerConnection] = deque()  # guarded; bounded by the windows
+        self._others: deque[WorkerConnection] = deque()  # guarded; bounded by the connections
+        self._idle: list[PoolThread] = []  # guarded; the last one in is the first out
+        self._threads: set[PoolThread] = set()  # guarded
+        self._leader: PoolThread | None = None  # guarded; read without for a hint
+        self._active = 0  # guarded: threads in hooks that may block
+        self._numbers = 0  # guarded
+        self._refusing_until = 0.0  # guarded
+        self._ended = False
+        self._hook_started = 0.0  # of the leader's inline hook; written by the leader only
+        self._averages: dict[tuple[type, str], Average] = {}
+        self._saturated_since = 0.0  # the watchdog's
+        self._watched = threading.Event()
+        self._watchdog = threading.Thread(target=self._watch, name="ws-watchdog", daemon=True)
+
+    # ------------------------------------------------------------------ Executor
+
+    def start(self) -> None:
+        with self._lock:
+            thread = self._leader = self._new_thread()
+        thread.start()
+        self._watchdog.start()
+
+    def saturated(self) -> bool:
+        return self._active >= self._limit or time.monotonic() < self._refusing_until
+
+    def stop(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        self._ended = True
+        self._watched.set()
+        with self._lock:
+            threads = [self._watchdog, *self._threads]
+            for idle in self._idle:
+                idle.turn.release()
+            self._idle.clear()
+        for connection in self.source.connections():
+            connection.wake()
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def sent(self, link: GatewayLink) -> None:
+        # What the leader's hooks send leaves with the batch; everybody else's at once.
+        if threading.current_thread() is not self._leader:
+            link.flush()
+
+    @contextlib.contextmanager
+    def parked(self) -> Iterator[None]:
+        me = threading.current_thread()
+        if not isinstance(me, PoolThread) or me.pool is not self:
+            yield
+            return
+        with self._lock:
+            successor = None
+            if self._leader is me:
+                self._hook_started = 0.0
+                successor = self._pass_lead()
+            else:
+                self._active -= 1
+                me.active = False
+        self._wake(successor)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active += 1
+                me.active = True
+
+    # ------------------------------------------------------------------ a thread of the pool
+
+    def work(self, me: PoolThread) -> None:
+        """What each thread does."""
+        lock = self._lock
+        lock.acquire()
+        try:
+            while not self._ended:
+                if self._leader is None:
+                    self._leader = me
+                connection = self._claim()
+                if connection is not None:
+                    self._run(me, connection)
+                elif self._leader is me:
+                    lock.release()
+                    try:
+                        pairs = self.source.poll(0.005 if self._active else 0.2)
+                    finally:
+                        lock.acquire()
+                    for connection, event in pairs:
+                        connection.queue.append(event)
+                        if not connection.busy:
+                            connection.busy = True
+                            self._schedule(connection)
+                elif not self._park(me):
+                    break
+        finally:
+            self._threads.discard(me)
+            if self._leader is me:
+                self._leader = None
+            lock.release()
+            hygiene.end_of_thread()
+
+    def _run(self, me: PoolThread, connection: WorkerConnection) -> None:
+        """Run one event of a claimed connection; called and left with the lock held."""
+        lock = self._lock
+        event = connection.queue.pop(0)
+        average = self._average(connection, event)
+        leading = self._leader is me
+        successor = None
+        if leading and average.slow():
+            successor = self._pass_lead()
+            leading = False
+        if not leading:
+            self._active += 1
+            me.active = True
+        lock.release()
+        try:
+            if successor is not None:
+                self.source.flush()
+                self._wake(successor)
+            started = time.monotonic()
+            if leading:
+                self._hook_started = started
+                if not self._watched.is_set():
+                    self._watched.set()
+            alive = connection.handle(event)
+            average.add(time.monotonic() - started, leading)
+        finally:
+            lock.acquire()
+            if self._leader is me:
+                self._hook_started = 0.0
+            if me.active:
+                me.active = False
+                self._active -= 1
+        if not alive or not connection.queue:
+            connection.busy = False
+        else:
+            self._schedule(connection)
+        if self._leader is not me and connection.link.hurry:
+            lock.release()
+            try:
+                connection.link.flush()
+            finally:
+                lock.acquire()
+
+    def _claim(self) -> WorkerConnection | None:
+        if self._others and self._active < self._limit + self._reserve:
+            return self._others.popleft()
+        if self._messages and self._active < self._limit:
+            return self._messages.popleft()
+        return None
+
+    def _schedule(self, connection: WorkerConnection) -> None:
+        if type(connection.queue[0]) is Message:
+            self._messages.append(connection)
+        else:
+            self._others.append(connection)
+
+    def _average(self, connection: WorkerConnection, event: Event) -> Average:
+        if type(event) is Message:
+            hook = "message" if connection.lifecycle.opened else "open"
+        else:
+            hook = "close" if type(event) is Disconnect else "connect"
+        key = (connection.handler_class, hook)
+        average = self._averages.get(key)
+        if average is None:
+            average = self._averages[key] = Average()
+        return average
+
+    # ------------------------------------------------------------------ who leads
+
+    def _pass_lead(self) -> PoolThread:
+        """Give the lead to an idle or new thread, which the caller wakes once it has released the
+        lock. `_claim` bounds their number: the limit, the reserve, and those in ``wait``."""
+        self._leader = self._idle.pop() if self._idle else self._new_thread()
+        return self._leader
+
+    def _new_thread(self) -> PoolThread:
+        self._numbers += 1
+        thread = PoolThread(self, self._numbers)
+        self._threads.add(thread)
+        return thread
+
+    def _wake(self, thread: PoolThread | None) -> None:
+        if thread is None:
+            return
+        if thread.ident is not None:
+            thread.turn.release()
+            return
+        try:
+            thread.start()
+        except RuntimeError as error:
+            logger.error("no further thread for the pool (%s): refusing upgrades with 503", error)
+            with self._lock:
+                self._refusing_until = time.monotonic() + 1.0
+                self._threads.discard(thread)
+                if self._leader is thread:
+                    self._leader = None  # whoever finishes its hook first takes it
+
+    def _park(self, me: PoolThread) -> bool:
+        """Wait for the lead; called and left with the lock held. False after a long idle time."""
+        self._idle.append(me)
+        self._lock.release()
+        try:
+            woken = me.turn.acquire(timeout=IDLE)
+        finally:
+            self._lock.acquire()
+        if woken or me not in self._idle:
+            if not woken:
+                me.turn.acquire()  # the lead came at the last moment
+            return True
+        self._idle.remove(me)
+        return False
+
+    # ------------------------------------------------------------------ watchdog
+
+    def _watch(self) -> None:
+        seen = 0.0
+        quiet = 0
+        while not self._ended:
+            started = self._hook_started
+            if started and started == seen and time.monotonic() - started > STUCK:
+                self._depose(started)
+            seen = started
+            self._report_saturation()
+            quiet = 0 if started or self._active else quiet + 1
+            if quiet < 50:
+                time.sleep(STUCK if started else 0.01)
+            else:
+                # Waking up costs the hook that does it, so not after every single one.
+                self._watched.clear()
+                if not self._hook_started and not self._active:
+                    self._watched.wait(1.0)
+                quiet = 0
+
+    def _depose(self, started: float) -> None:
+        """Take the lead from a thread whose hook does not return."""
+        with self._lock:
+            leader = self._leader
+            if leader is None or self._hook_started != started:
+                return
+            successor = self._pass_lead()
+            leader.active = True
+            self._active += 1
+            self._hook_started = 0.0
+        self._wake(successor)
+
+    def _report_saturation(self) -> None:
+        if self._active < self._limit:
+            self._saturated_since = 0.0
+            return
+        now = time.monotonic()
+        if not self._saturated_since:
+            self._saturated_since = now
+        elif now - self._saturated_since > 1.0:
+            self._saturated_since = now + 9.0
+            running = sorted(
+                (connection.hook_started, connection.namespace, connection.id)
+                for connection in self.source.connections()
+                if connection.hook_started
+            )[:5]
+            logger.warning(
+                "all %d threads of the pool are in hooks that block; new connections are refused "
+                "with 503. The longest: %s",
+                self._limit,
+                ", ".join(f"{name} {now - since:.1f} s ({id})" for since, name, id in running),
+            )

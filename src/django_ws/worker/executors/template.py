@@ -1,0 +1,160 @@
+"""The process from which multiprocess mode forks one child per connection.
+
+Forked from the worker before that has a thread, a socket or a database connection, with Django and
+the handlers loaded, so a child is warm at once and inherits nothing that it could break.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Callable
+
+from django.db import connections
+
+__all__ = ["Template"]
+
+logger = logging.getLogger("django_ws.worker")
+
+#: Request: key. Report: key, pid (0: no process could be made), wait status (-1: it has started).
+_REQUEST = struct.Struct("!Q")
+_REPORT = struct.Struct("!Qqi")
+
+
+class Template:
+    """The worker's end. Used by one thread to :meth:`request`, by one to read :meth:`reports`."""
+
+    def __init__(self, sock: socket.socket, pid: int) -> None:
+        self._socket = sock
+        self.pid = pid
+
+    @classmethod
+    def fork(cls, child: Callable[[socket.socket], None], close: list[int]) -> Template:
+        """Fork the template; call it in a process with one thread.
+
+        Args:
+            child: what each connection's process runs; it gets its end of the socket pair.
+            close: descriptors that the template must not keep.
+        """
+        connections.close_all()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid:
+            theirs.close()
+            return cls(ours, pid)
+        code = 1
+        try:
+            ours.close()
+            for descriptor in close:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+            _serve(theirs, child)
+            code = 0
+        except BaseException:
+            logger.exception("the template process failed")
+        finally:
+            logging.shutdown()
+            os._exit(code)
+
+    def request(self, key: int, end: socket.socket) -> None:
+        """Ask for a process that gets ``end``; what became of it is reported under ``key``.
+
+        Raises:
+            OSError: The template is gone.
+        """
+        socket.send_fds(self._socket, [_REQUEST.pack(key)], [end.fileno()])
+
+    def fileno(self) -> int:
+        """For a selector that waits for reports."""
+        return self._socket.fileno()
+
+    def report(self) -> tuple[int, int, int] | None:
+        """The next report: key, pid, wait status or -1 for a start; ``None`` at the end."""
+        data = self._socket.recv(_REPORT.size)
+        if not data:
+            return None
+        key, pid, status = _REPORT.unpack(data)
+        return key, pid, status
+
+    def close(self) -> None:
+        """Let the template end, and with it whatever children still run."""
+        self._socket.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> None:
+    """Fork on request, report ends, until the worker's end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker decides
+    wake_in, wake_out = os.pipe()
+    os.set_blocking(wake_out, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_out, warn_on_full_buffer=False)
+    children: dict[int, int] = {}  # pid to key
+    while True:
+        readable, _, _ = select.select([requests, wake_in], [], [], 5.0)
+        if wake_in in readable:
+            os.read(wake_in, 4096)
+            _reap(children, requests)
+        if requests not in readable:
+            continue
+        data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST.size, 1)
+        if not data:
+            break
+        (key,) = _REQUEST.unpack(data)
+        end = socket.socket(fileno=descriptors[0])
+        try:
+            pid = os.fork()
+        except OSError as error:
+            logger.error("no process for a new connection: %s", error)
+            requests.send(_REPORT.pack(key, 0, -1))
+        else:
+            if not pid:
+                _become(child, end, [requests.fileno(), wake_in, wake_out])
+            children[pid] = key
+            requests.send(_REPORT.pack(key, pid, -1))
+        end.close()
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in children:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def _reap(children: dict[int, int], requests: socket.socket) -> None:
+    while children:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        key = children.pop(pid, 0)
+        if key:
+            requests.send(_REPORT.pack(key, pid, status))
+
+
+def _become(child: Callable[[socket.socket], None], end: socket.socket, close: list[int]) -> None:
+    """Be a connection's process; does not return."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for descriptor in close:
+            os.close(descriptor)
+        child(end)
+        code = 0
+    except BaseException:
+        logger.exception("a connection's process failed")
+    finally:
+        # Not sys.exit(): what the template would do at its end is not the child's to do.
+        logging.shutdown()
+        os._exit(code)

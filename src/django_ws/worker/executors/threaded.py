@@ -1,0 +1,115 @@
+"""One thread per connection, from handshake to close."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from queue import SimpleQueue
+from typing import ClassVar
+
+from ...wire.messages import Event, Refuse
+from .. import hygiene
+from ..connection import WorkerConnection
+from .base import EventSource, Executor, Settings
+
+__all__ = ["ThreadedExecutor"]
+
+logger = logging.getLogger("django_ws.worker")
+
+Inbox = SimpleQueue[Event | None]
+
+
+class ThreadedExecutor(Executor):
+    """Each connection has a thread with an inbox, which its window at the gateway bounds.
+
+    ``_inboxes`` belongs to the receiving thread; ``_threads`` to it and :meth:`stop`, under
+    ``_lock``.
+    """
+
+    name: ClassVar[str] = "threaded"
+
+    def __init__(self, source: EventSource, settings: Settings) -> None:
+        super().__init__(source, settings)
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()  # guarded by _lock
+        self._ended = False
+        self._refusing_until = 0.0  # receiving thread
+        self._receiver = threading.Thread(target=self._receive, name="ws-receive", daemon=True)
+
+    def start(self) -> None:
+        self._receiver.start()
+
+    def saturated(self) -> bool:
+        return time.monotonic() < self._refusing_until
+
+    def stop(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        self._ended = True
+        with self._lock:
+            threads = [self._receiver, *self._threads]
+        for connection in self.source.connections():
+            if isinstance(connection.runner, SimpleQueue):
+                connection.runner.put(None)
+            connection.wake()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    # ------------------------------------------------------------------ receiving thread
+
+    def _receive(self) -> None:
+        source = self.source
+        while not self._ended:
+            # While hooks run, look often: acknowledgements without a reply leave from here.
+            events = source.poll(0.005 if source.running() else 0.2)
+            for connection, event in events:
+                inbox = connection.runner
+                if not isinstance(inbox, SimpleQueue):
+                    inbox = self._open(connection)
+                    if inbox is None:
+                        continue
+                inbox.put(event)
+
+    def _open(self, connection: WorkerConnection) -> Inbox | None:
+        """Start the connection's thread."""
+        inbox: Inbox = SimpleQueue()
+        connection.runner = inbox
+        thread = threading.Thread(
+            target=self._run, args=(connection, inbox), name=f"ws-{connection.conn}", daemon=True
+        )
+        with self._lock:
+            self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            with self._lock:
+                self._threads.discard(thread)
+            connection.runner = None
+            self._refusing_until = time.monotonic() + 1.0
+            logger.error("no thread for a new connection (%s): refusing upgrades with 503", error)
+            connection.turn_away(Refuse(connection.conn, 503, "out of threads"))
+            return None
+        return inbox
+
+    # ------------------------------------------------------------------ a connection's thread
+
+    def _run(self, connection: WorkerConnection, inbox: Inbox) -> None:
+        link = connection.link
+        try:
+            while True:
+                event = inbox.get()
+                if event is None or not connection.handle(event):
+                    break
+                self._handled(connection)
+        finally:
+            link.flush()
+            connection.runner = None
+            hygiene.end_of_thread()
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+    def _handled(self, connection: WorkerConnection) -> None:
+        # A bare acknowledgement is in no hurry; the receiving thread sends it.
+        if connection.link.hurry:
+            connection.link.flush()

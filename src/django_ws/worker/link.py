@@ -1,0 +1,251 @@
+"""One gateway as a worker sees it: the replies link, its outbox, and the connections on it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ..options import MAX_BATCH
+from ..transport.replies import RepliesSender
+from ..wire.codec import ReplyBatch, encode
+from ..wire.messages import WIRE_VERSION, GroupSend, Heartbeat, Hello, Reply, SaveSnapshot, Send
+
+if TYPE_CHECKING:
+    from .connection import WorkerConnection
+
+__all__ = ["GatewayLink"]
+
+logger = logging.getLogger("django_ws.worker")
+
+#: Credit goes back at once when so many batches, or bytes, have come in unmentioned.
+CREDIT_BATCHES = 16
+CREDIT_BYTES = MAX_BATCH
+
+#: Seconds that a gateway may take nothing, until it counts as gone.
+STUCK_AFTER = 30.0
+
+
+class GatewayLink:
+    """Replies to one incarnation of a gateway. Any thread may put and flush.
+
+    Two locks, so that handlers never wait for a send that is under way: ``lock`` guards the
+    outbox and the connections' send windows, ``_send_lock`` the socket and the numbering, taken
+    in the order send lock, lock. The outbox is bounded by the connections' send windows. Once the
+    gateway is lost, the link swallows what is put: nobody could read it.
+
+    Args:
+        index: number of this link in the worker.
+        socket: the connected DEALER, which a successor of this link takes over.
+        project, incarnation: go into every batch.
+
+    Attributes:
+        gateway: incarnation of the gateway; empty until it says Welcome.
+        connections: by number. Inserted by the receiving thread, removed by the thread that ran
+            the last hook; each a single dict operation. Iterate over a copy.
+        expected, received, seen: number of the next batch of events, of the last one, and when
+            it came; the receiving thread's.
+        gone: the monitor says that the gateway went away; set once, by the links thread.
+        lost: nothing is sent any more; set once, by the receiving thread.
+        flushing: a flush is already arranged for; the gevent executor's.
+        handed_out, handled: events given to the executor, and those done with; the receiving
+            thread's, and guarded by lock.
+    """
+
+    def __init__(self, index: int, socket: RepliesSender, project: str, incarnation: str) -> None:
+        self.index = index
+        self.project = project
+        self.incarnation = incarnation
+        self.gateway = ""
+        self.connections: dict[int, WorkerConnection] = {}
+        self.max_pending = MAX_BATCH
+        self.expected = 1
+        self.received = 0
+        self.seen = 0.0
+        self.gone = False
+        self.lost = False
+        self.flushing = False
+        self.handed_out = 0
+        self.handled = 0
+        self.lock = threading.Lock()
+        self.socket = socket  # guarded by _send_lock
+        self._messages: list[Reply] = []  # guarded by lock
+        self._acks: dict[int, int] = {}  # guarded by lock
+        self._size = 0  # guarded by lock
+        self._send_lock = threading.Lock()
+        self._number = 0  # guarded by _send_lock
+        self._told = 0  # guarded by _send_lock
+        self._unreturned = 0  # bytes; the receiving thread's
+
+    def successor(self) -> GatewayLink:
+        """The link to whatever takes this gateway's place."""
+        with self._send_lock:
+            self.lost = True
+        return GatewayLink(self.index, self.socket, self.project, self.incarnation)
+
+    # ------------------------------------------------------------------ receiving thread
+
+    def welcome(self, gateway: str, max_pending: int) -> None:
+        """The gateway has connected to our PULL socket."""
+        self.max_pending = max_pending
+        self.gateway = gateway
+        logger.debug("gateway %s welcomed this worker", gateway)
+
+    def arrived(self, number: int, size: int) -> None:
+        """Note a batch of events, and return credit when enough has come in."""
+        self.received = number
+        self.expected = number + 1
+        self._unreturned += size
+        if self._unreturned >= CREDIT_BYTES or number - self._told >= CREDIT_BATCHES:
+            self._unreturned = 0
+            self.beat(True)
+
+    # ------------------------------------------------------------------ any thread
+
+    def put(self, *messages: Reply) -> None:
+        """Append to the outbox; leaves with the next :meth:`flush`."""
+        with self.lock:
+            self._messages.extend(messages)
+            for message in messages:
+                if type(message) is Send or type(message) is GroupSend:
+                    self._size += len(message.data)
+
+    def put_send(self, connection: WorkerConnection, message: Send) -> bool:
+        """Append one message for a browser unless its send window is used up.
+
+        Returns:
+            False if the client has to read first; nothing was appended then.
+        """
+        size = len(message.data)
+        with self.lock:
+            used = connection.unconfirmed
+            # Not "used + size": a message of any allowed size passes.
+            if used >= self.max_pending:
+                return False
+            connection.unconfirmed = used + size
+            self._messages.append(message)
+            self._size += size
+        return True
+
+    def done(self, conn: int, seq: int, saved: SaveSnapshot | None) -> None:
+        """An event is handled: acknowledge it, behind everything put before.
+
+        Args:
+            seq: 0 for an event that has none.
+            saved: the snapshot that goes with it, if it changed.
+        """
+        with self.lock:
+            self.handled += 1
+            if saved is not None:
+                self._messages.append(saved)
+            if seq:
+                self._acks[conn] = seq
+
+    @property
+    def hurry(self) -> bool:
+        """Whether more than acknowledgements is in the outbox."""
+        return bool(self._messages)
+
+    def flush(self) -> None:
+        """Send what is in the outbox; if another thread is at it, that one takes ours along."""
+        while self._messages or self._acks:
+            if not self._send_lock.acquire(blocking=False):
+                return
+            try:
+                self._send_outbox()
+            finally:
+                self._send_lock.release()
+
+    def flush_all(self) -> None:
+        """Like :meth:`flush`, but returns only when our own part is on its way."""
+        with self._send_lock:
+            self._send_outbox()
+
+    def hello(self, hello: Hello) -> None:
+        """Announce this worker; skipped while the link is not up."""
+        self._send_uncounted(hello)
+
+    def beat(self, accepting: bool) -> None:
+        """Send a heartbeat, which returns credit, too."""
+        if self.gateway:
+            self._send_uncounted(Heartbeat(accepting))
+
+    def _send_uncounted(self, message: Reply) -> None:
+        # Whoever has the lock for long waits for the gateway, so another batch would not help.
+        if self._send_lock.acquire(timeout=0.2):
+            try:
+                self._told = self.received
+                self.socket.send(encode(self._batch(0, [message], {})))
+            finally:
+                self._send_lock.release()
+
+    def _send_outbox(self) -> None:
+        with self.lock:
+            messages, acks, size = self._messages, self._acks, self._size
+            if not messages and not acks:
+                return
+            self._messages, self._acks, self._size = [], {}, 0
+        if size > MAX_BATCH:
+            *parts, messages = _cut(messages)
+            for part in parts:
+                self._send(part, {})
+        self._send(messages, acks)
+
+    def _send(self, messages: list[Reply], acks: dict[int, int]) -> None:
+        if self.lost or not self.gateway:
+            return
+        self._number += 1
+        self._told = self.received
+        data = encode(self._batch(self._number, messages, acks))
+        # A full queue pushes back on the handlers, as long as the gateway is there at all.
+        started = time.monotonic()
+        while not self.socket.send(data, 0.5):
+            if self.gone:
+                return
+            if time.monotonic() - started > STUCK_AFTER:
+                logger.error("the gateway takes no replies for %g s; giving it up", STUCK_AFTER)
+                self.gone = True
+                return
+
+    def _batch(self, number: int, messages: list[Reply], acks: dict[int, int]) -> ReplyBatch:
+        return ReplyBatch(
+            WIRE_VERSION,
+            self.project,
+            self.incarnation,
+            self.gateway,
+            number,
+            self.received,
+            messages,
+            acks,
+        )
+
+    # ------------------------------------------------------------------ links thread
+
+    def answer(self) -> bytes | None:
+        """What the gateway answered on the replies link."""
+        if not self._send_lock.acquire(timeout=0.2):
+            return None
+        try:
+            return self.socket.receive()
+        finally:
+            self._send_lock.release()
+
+    def close(self) -> None:
+        """Close the socket, with a moment for what is queued."""
+        with self._send_lock:
+            self.socket.close()
+
+
+def _cut(messages: list[Reply]) -> list[list[Reply]]:
+    """Cut into runs of at most ``MAX_BATCH`` bytes of payload, or one larger message."""
+    parts: list[list[Reply]] = [[]]
+    room = MAX_BATCH
+    for message in messages:
+        size = len(message.data) if isinstance(message, (Send, GroupSend)) else 0
+        if size > room and parts[-1]:
+            parts.append([])
+            room = MAX_BATCH
+        parts[-1].append(message)
+        room -= size
+    return parts

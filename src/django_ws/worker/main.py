@@ -1,0 +1,256 @@
+"""A worker process: connects links, receiver and executor, and minds the links while they run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from django.utils.module_loading import import_string
+
+from ..control import Channel
+from ..options import WorkerConfig
+from ..transport.endpoints import EndpointError
+from ..transport.events import EventsReceiver
+from ..transport.replies import RepliesSender
+from ..wire.codec import WireError, decode_fenced
+from ..wire.messages import Hello, NamespaceInfo, Retiring
+from .executors import Executor, Settings, make_executor
+from .executors.child import child_main
+from .executors.multiprocess import MultiprocessExecutor
+from .executors.template import Template
+from .link import GatewayLink
+from .receiver import Receiver
+
+if TYPE_CHECKING:
+    from ..base import WebSocketHandler
+    from ..transport.monitor import Monitor
+
+__all__ = ["Worker", "run"]
+
+logger = logging.getLogger("django_ws.worker")
+
+#: Seconds between heartbeats; after four of them missing a gateway is in doubt.
+BEAT = 0.25
+
+#: Seconds after which a worker counts as ready without a gateway.
+READY_WITHOUT_GATEWAY = 1.0
+
+
+def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
+    """Run a worker in this process until it is retired or stopped.
+
+    Args:
+        incarnation: names this process to the gateways.
+        channel: to the supervisor, if there is one.
+
+    Returns:
+        The exit code: 0 after retiring, 1 if it could not start, 3 if it had to end.
+    """
+    try:
+        # A template is forked before there is a thread, a socket or a database connection.
+        template = _fork_template(config, channel) if config.mode == "multiprocess" else None
+        worker = Worker(config, incarnation, channel)
+    except EndpointError as error:
+        if channel is None:
+            sys.stderr.write(f"{error}\n")
+        else:
+            channel.send({"op": "failed", "message": str(error)})
+        return 1
+    if isinstance(worker.executor, MultiprocessExecutor):
+        assert template is not None
+        worker.executor.use(template)
+    signal.signal(signal.SIGTERM, lambda *_: worker.retire(config.limits.drain_timeout))
+    if channel is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return worker.run()
+
+
+def _handlers(config: WorkerConfig) -> dict[str, type[WebSocketHandler]]:
+    return {name: import_string(item.handler) for name, item in config.namespaces.items()}
+
+
+def _settings(config: WorkerConfig) -> Settings:
+    limits = config.limits
+    return Settings(
+        pool_size=config.pool_size,
+        max_pending=limits.max_pending or 2**62,
+        max_outgoing=limits.max_outgoing,
+        send_timeout=limits.send_timeout,
+        count_users=bool(limits.max_connections_per_user),
+    )
+
+
+def _fork_template(config: WorkerConfig, channel: Channel | None) -> Template:
+    handlers, settings = _handlers(config), _settings(config)
+    return Template.fork(
+        lambda sock: child_main(sock, handlers, settings),
+        close=[] if channel is None else [channel.fileno()],
+    )
+
+
+class Worker:
+    """One worker. :meth:`run` belongs to the main thread, as do all attributes.
+
+    Raises:
+        EndpointError: The push socket cannot be bound.
+    """
+
+    def __init__(self, config: WorkerConfig, incarnation: str, channel: Channel | None) -> None:
+        self.config = config
+        self.incarnation = incarnation
+        self.channel = channel
+        limits = config.limits
+        self._events = EventsReceiver(config.push_socket, incarnation)
+        sockets = [
+            RepliesSender(endpoint, limits.hang_timeout or 3600.0)
+            for endpoint in config.sub_sockets
+        ]
+        self._monitors: list[Monitor] = [socket.monitor() for socket in sockets]
+        links = [
+            GatewayLink(index, socket, config.project, incarnation)
+            for index, socket in enumerate(sockets)
+        ]
+        self.receiver = Receiver(
+            self._events, links, _handlers(config), config.project, self._broken
+        )
+        self.executor: Executor = make_executor(config.mode, self.receiver, _settings(config))
+        self.receiver.executor = self.executor
+        self._started = time.time()
+        self._namespaces = {
+            name: NamespaceInfo(item.on_worker_lost, item.history_size, item.history_ttl)
+            for name, item in config.namespaces.items()
+        }
+        self._ready = False
+        self._retiring = False
+        self._deadline = 0.0  # monotonic; 0 while the worker is to go on
+        self._exit_code = 0
+        self._ended = threading.Event()
+
+    # ------------------------------------------------------------------ from signals and threads
+
+    def retire(self, seconds: float) -> None:
+        """Hand every connection over, then end; at the deadline in any case."""
+        if not self._deadline:
+            self._deadline = time.monotonic() + seconds
+
+    def _broken(self, reason: str) -> None:
+        logger.error("this worker has to end: %s", reason)
+        self._exit_code = 3
+        self._ended.set()
+
+    # ------------------------------------------------------------------ main thread
+
+    def run(self) -> int:
+        """Run until the worker is retired, stopped or broken. Returns the exit code."""
+        self.executor.start()
+        logger.debug("worker %s receives at %s", self.incarnation, self._events.endpoint)
+        next_beat = 0.0
+        try:
+            while not self._ended.is_set() and not self._finished():
+                now = time.monotonic()
+                if now >= next_beat:
+                    next_beat = now + BEAT
+                    self._beat()
+                self._watch_gateways()
+                self._listen(min(0.1, max(0.0, next_beat - now)))
+        finally:
+            self._close()
+        return self._exit_code
+
+    def _finished(self) -> bool:
+        """Begin to retire when asked to; whether it is done, or overdue."""
+        if not self._deadline:
+            return False
+        links = [link for link in self.receiver.links if link.gateway]
+        if not self._retiring:
+            self._retiring = True
+            for link in links:
+                link.put(Retiring())
+                link.flush()
+            self.executor.retire()
+        if not self.receiver.connections():
+            return True
+        if time.monotonic() < self._deadline:
+            return False
+        logger.warning(
+            "%d connections are still in hooks at the deadline", len(self.receiver.connections())
+        )
+        self._exit_code = 3
+        return True
+
+    def _beat(self) -> None:
+        welcomed = 0
+        accepting = not self._retiring and not self.executor.saturated()
+        for link in list(self.receiver.links):
+            if link.gateway and not link.gone:
+                link.beat(accepting)
+                welcomed += 1
+            elif not link.gateway and not self._retiring:
+                link.hello(
+                    Hello(
+                        self._events.endpoint,
+                        link.index,
+                        os.getpid(),
+                        self._started,
+                        self._namespaces,
+                    )
+                )
+        if not self._ready and not self._retiring:
+            waited = time.time() - self._started
+            if welcomed == len(self.receiver.links) or waited > READY_WITHOUT_GATEWAY:
+                self._ready = True
+                self._tell({"op": "ready", "endpoint": self._events.endpoint, "pid": os.getpid()})
+
+    def _watch_gateways(self) -> None:
+        for index, monitor in enumerate(self._monitors):
+            link = self.receiver.links[index]
+            changes = monitor.changes()
+            if link.gateway and not all(changes):
+                link.gone = True
+            answer = link.answer()
+            if answer is not None:
+                try:
+                    self._broken(f"a gateway refuses it: {decode_fenced(answer).reason}")
+                except WireError as error:
+                    logger.error("dropped what came on the replies link: %s", error)
+
+    def _listen(self, seconds: float) -> None:
+        """Wait for the supervisor's word."""
+        channel = self.channel
+        if channel is None:
+            self._ended.wait(seconds)
+            return
+        try:
+            if select.select([channel], [], [], seconds)[0]:
+                for message in channel.receive():
+                    if message.get("op") in ("retire", "stop"):
+                        self.retire(float(str(message.get("seconds", 30.0))))
+        except EOFError:
+            logger.warning("the supervisor is gone; handing over and ending")
+            self.channel = None
+            self.retire(min(5.0, self.config.limits.drain_timeout))
+
+    def _tell(self, message: dict[str, object]) -> None:
+        if self.channel is not None:
+            self.channel.send(message)
+
+    def _close(self) -> None:
+        ended = self.executor.stop(0.0 if self._exit_code else 5.0)
+        for link in self.receiver.links:
+            link.flush_all()
+        for monitor in self._monitors:
+            monitor.close()
+        for link in self.receiver.links:
+            link.close()
+        self._events.close()
+        if not ended:
+            # Hooks still run in threads that cannot be ended; they must not delay the exit, and
+            # what they would have answered counts as lost at the gateway.
+            logging.shutdown()
+            os._exit(self._exit_code or 3)

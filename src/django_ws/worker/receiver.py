@@ -1,0 +1,205 @@
+"""Turns batches of events into (connection, event) pairs, and keeps track of the gateways."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from ..base import WebSocketHandler
+from ..transport.events import EventsReceiver
+from ..wire.codec import WireError, decode_events
+from ..wire.messages import (
+    Confirm,
+    Connect,
+    Disconnect,
+    Event,
+    Message,
+    Refuse,
+    Restore,
+    Welcome,
+)
+from .connection import WorkerConnection
+
+if TYPE_CHECKING:
+    from .executors import Executor
+    from .link import GatewayLink
+
+__all__ = ["LinkBroken", "Receiver"]
+
+logger = logging.getLogger("django_ws.worker")
+
+Pairs = list[tuple[WorkerConnection, Event]]
+
+#: Seconds without a batch after a gateway's end, until all that it had passed on has come.
+LOST_AFTER = 0.3
+
+
+class LinkBroken(Exception):
+    """A batch of events is missing: this worker cannot know what it lost, so it must end."""
+
+
+class Receiver:
+    """The receiving side of a worker; one thread at a time polls.
+
+    Args:
+        link: the bound PULL.
+        links: the gateways, by the index that :class:`.Hello` names.
+        handlers: handler class by namespace.
+        project: batches of another one are refused.
+        on_broken: called once, with the reason, when this worker has to end.
+
+    Attributes:
+        executor: set before the first poll.
+        links: the gateways; an item is replaced when a gateway is lost, by the receiving thread.
+    """
+
+    executor: Executor
+
+    def __init__(
+        self,
+        link: EventsReceiver,
+        links: list[GatewayLink],
+        handlers: Mapping[str, type[WebSocketHandler]],
+        project: str,
+        on_broken: Callable[[str], None],
+    ) -> None:
+        self._link = link
+        self.links = links
+        self._handlers = handlers
+        self._project = project
+        self._on_broken = on_broken
+        self._by_gateway: dict[str, GatewayLink] = {}  # of the receiving thread
+        self._refused: set[str] = set()  # of the receiving thread; bounded, see _refuse
+        self._broken = False
+        self._dying: list[GatewayLink] = []  # lost, but hooks still run; of the receiving thread
+
+    # ------------------------------------------------------------------ for executors
+
+    def poll(self, timeout: float) -> Pairs:
+        """Receive events in order, waiting at most ``timeout`` seconds for the first."""
+        self.flush()
+        pairs: Pairs = []
+        for data in self._link.receive(0.0 if self._broken else timeout):
+            try:
+                self._batch(data, pairs)
+            except LinkBroken as error:
+                self._broken = True
+                self._on_broken(str(error))
+                break
+        for index, link in enumerate(self.links):
+            if link.gone and time.monotonic() - link.seen > LOST_AFTER:
+                self._lost(link, pairs)
+                self._dying = [old for old in self._dying if old.connections]
+                self._dying.append(link)
+                self.links[index] = link.successor()
+        return pairs
+
+    def flush(self) -> None:
+        """Send what is in the outboxes."""
+        for link in self.links:
+            link.flush()
+
+    def running(self) -> bool:
+        """Whether an event that was handed out is not handled yet."""
+        return any(link.handed_out != link.handled for link in self.links)
+
+    def connections(self) -> list[WorkerConnection]:
+        """All connections, as a copy."""
+        # list() of a dict's values is one operation under the GIL.
+        links = [*self.links, *self._dying]
+        return [connection for link in links for connection in list(link.connections.values())]
+
+    # ------------------------------------------------------------------ batches
+
+    def _batch(self, data: bytes, pairs: Pairs) -> None:
+        try:
+            batch = decode_events(data)
+        except WireError as error:
+            logger.error("dropped what came on the events link: %s", error)
+            return
+        link = self._by_gateway.get(batch.sender)
+        if link is None:
+            link = self._welcomed(batch.project, batch.sender, batch.messages)
+            if link is None:
+                return
+        if batch.number != link.expected:
+            raise LinkBroken(
+                f"batch {link.expected} of gateway {batch.sender} is missing (got {batch.number})"
+            )
+        link.seen = time.monotonic()
+        before = len(pairs)
+        connections = link.connections
+        for event in batch.messages:
+            kind = type(event)
+            if kind is Message:
+                connection = connections.get(event.conn)  # type: ignore[union-attr]
+                if connection is not None:
+                    pairs.append((connection, event))
+            else:
+                self._other(link, event, pairs)
+        link.handed_out += len(pairs) - before
+        link.arrived(batch.number, len(data))
+
+    def _other(self, link: GatewayLink, event: Event, pairs: Pairs) -> None:
+        if isinstance(event, (Connect, Restore)):
+            self._begin(link, event, pairs)
+            return
+        if isinstance(event, Welcome):
+            return
+        connection = link.connections.get(event.conn)
+        if connection is None:
+            return  # refused or released meanwhile; the gateway knows by now, or soon
+        if isinstance(event, Confirm):
+            self.executor.confirm(connection, event.size)
+            return
+        if isinstance(event, Disconnect):
+            connection.ended(event)
+        pairs.append((connection, event))
+
+    def _begin(self, link: GatewayLink, event: Connect | Restore, pairs: Pairs) -> None:
+        handler_class = self._handlers.get(event.namespace)
+        if handler_class is None:
+            # The gateway goes by the newest announcement, so this is a matter of a moment.
+            link.put(Refuse(event.conn, 404, "unknown namespace"))
+            return
+        connection = WorkerConnection(
+            event.conn, event.namespace, event.handshake, handler_class, link, self.executor
+        )
+        if isinstance(event, Restore):
+            connection.restored(event)
+        link.connections[event.conn] = connection
+        pairs.append((connection, event))
+
+    # ------------------------------------------------------------------ gateways
+
+    def _welcomed(self, project: str, gateway: str, messages: list[Event]) -> GatewayLink | None:
+        first = messages[0] if messages else None
+        if project != self._project:
+            self._refuse(gateway, f"it serves the project {project!r}, not {self._project!r}")
+            return None
+        if not isinstance(first, Welcome) or not 0 <= first.link < len(self.links):
+            self._refuse(gateway, "it did not introduce itself")
+            return None
+        link = self.links[first.link]
+        if link.gateway:
+            self._refuse(gateway, "another one is on its link")
+            return None
+        self._by_gateway[gateway] = link
+        link.welcome(gateway, first.max_pending)
+        return link
+
+    def _refuse(self, gateway: str, reason: str) -> None:
+        if gateway not in self._refused and len(self._refused) < 100:
+            self._refused.add(gateway)
+            logger.error("ignoring gateway %s: %s", gateway, reason)
+
+    def _lost(self, link: GatewayLink, pairs: Pairs) -> None:
+        """A gateway is gone, and so are its browsers: close what it had."""
+        logger.warning("gateway %s is gone", link.gateway)
+        self._by_gateway.pop(link.gateway, None)
+        for connection in list(link.connections.values()):
+            event = Disconnect(connection.conn, 0, 1006, "the gateway is gone")
+            connection.ended(event)
+            pairs.append((connection, event))

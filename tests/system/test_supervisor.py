@@ -1,0 +1,327 @@
+"""The supervisor with real processes in the children's places: stubs that do as they are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.system
+
+#: A child: notes what it hears, and behaves as the file "behaviour" says when it starts.
+STUB = """
+import json, os, select, signal, sys, time
+from django_ws.control import Channel
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda *_: None)
+role = os.environ["DJANGO_WS_ROLE"]
+incarnation = os.environ["DJANGO_WS_INCARNATION"]
+def note(**what):
+    line = json.dumps({"role": role, "pid": os.getpid(), "incarnation": incarnation, **what})
+    with open("journal", "a") as file:
+        file.write(line + chr(10))
+channel = Channel.from_env()
+behaviour = json.load(open("behaviour")).get(role, {})
+note(event="started")
+if "exit" in behaviour:
+    sys.exit(behaviour["exit"])
+if "failed" in behaviour:
+    channel.send({"op": "failed", "message": behaviour["failed"], "files": behaviour["files"]})
+    sys.exit(1)
+channel.send({"op": "files", "files": behaviour.get("files", [])})
+if role == "worker":
+    channel.send({"op": "ready", "endpoint": "ipc://push." + incarnation, "pid": os.getpid()})
+for message in behaviour.get("says", []):
+    channel.send(message)
+port = 0
+while True:
+    select.select([channel], [], [])
+    try:
+        messages = channel.receive()
+    except EOFError:
+        note(event="orphaned")
+        break
+    for message in messages:
+        note(event="heard", **message)
+        if message["op"] == "config":
+            port = message["config"]["port"]
+            channel.send({"op": "ready", "host": "127.0.0.1", "port": port or 54321})
+        elif message["op"] == "dead" or behaviour.get("stubborn"):
+            pass
+        else:
+            note(event="leaves")
+            sys.exit(0)
+"""
+
+SUPERVISE = """
+import json, logging, sys
+from django_ws.options import GatewayConfig
+from django_ws.supervisor import Plan, StartupError, Supervisor
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+class Output:
+    def ready(self, host, port):
+        print("READY", host, port, flush=True)
+    def failed(self, text):
+        print("FAILED", text, flush=True)
+stub = (sys.executable, "-S", "stub.py")
+options = json.loads(sys.argv[1])
+gateway = GatewayConfig(project="p", port=0, sub_socket="ipc://sub") if options.pop("g") else None
+plan = Plan(worker_command=stub, gateway=gateway, gateway_command=stub, push_socket="ipc://push",
+            **options)
+try:
+    Supervisor(plan, Output()).run()
+except StartupError as error:
+    print("ERROR", error.by_checks, error, flush=True)
+    sys.exit(1)
+print("DONE", flush=True)
+"""
+
+
+class Tree:
+    """A supervisor in a process of its own, in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.process: subprocess.Popen[str] | None = None
+        (directory / "stub.py").write_text(STUB)
+        (directory / "supervise.py").write_text(SUPERVISE)
+        (directory / "journal").touch()
+        self.behave()
+
+    def behave(self, **roles) -> None:
+        """What children do that start from now on."""
+        (self.directory / "new").write_text(json.dumps(roles))
+        (self.directory / "new").rename(self.directory / "behaviour")
+
+    def start(self, *, gateway=True, **options) -> None:
+        arguments = [sys.executable, "supervise.py", json.dumps({"g": gateway, **options})]
+        with (self.directory / "output").open("w") as output:
+            self.process = subprocess.Popen(
+                arguments,
+                cwd=self.directory,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        return (self.directory / "output").read_text()
+
+    def journal(self, **like):
+        lines = (self.directory / "journal").read_text().splitlines()
+        entries = [json.loads(line) for line in lines]
+        return [entry for entry in entries if like.items() <= entry.items()]
+
+    def until(self, condition, seconds=10.0):
+        deadline = time.monotonic() + seconds
+        while not (result := condition()):
+            assert time.monotonic() < deadline, self.output() + repr(self.journal())
+            time.sleep(0.01)
+        return result
+
+    def until_output(self, text):
+        self.until(lambda: text in self.output())
+
+    def until_journal(self, number=1, **like):
+        return self.until(lambda: (found := self.journal(**like))[number - 1 :] and found)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, seconds=10.0) -> int:
+        return self.process.wait(seconds)
+
+    def alive(self):
+        return [pid for pid in {entry["pid"] for entry in self.journal()} if exists(pid)]
+
+
+def exists(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A supervisor that is not started yet."""
+    tree = Tree(tmp_path)
+    yield tree
+    if tree.process is not None and tree.process.poll() is None:
+        tree.process.kill()
+        tree.process.wait()
+    for pid in tree.alive():
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_starts_and_stops_in_order(tree):
+    tree.start(workers=2)
+    tree.until_output("READY 127.0.0.1 54321")
+    assert len(tree.journal(role="worker", event="started")) == 2
+    tree.signal(signal.SIGTERM)
+    assert tree.wait() == 0
+    assert "DONE" in tree.output()
+    told = [(entry["role"], entry["op"]) for entry in tree.journal(event="heard")]
+    assert told == [("gateway", "config"), ("gateway", "drain"), *[("worker", "stop")] * 2]
+    assert tree.alive() == []
+
+
+def test_a_group_wide_ctrl_c_is_the_supervisors_business(tree):
+    tree.start()
+    tree.until_output("READY")
+    os.killpg(tree.process.pid, signal.SIGINT)
+    assert tree.wait() == 0
+    leaves = [entry["role"] for entry in tree.journal(event="leaves")]
+    assert leaves == ["gateway", "worker"]
+
+
+def test_what_does_not_stop_is_killed_at_the_deadline(tree):
+    tree.behave(worker={"stubborn": True}, gateway={"stubborn": True})
+    tree.start(drain_timeout=1.0)
+    tree.until_output("READY")
+    (tree.directory / "push.lock").touch()
+    (tree.directory / "push").touch()
+    began = time.monotonic()
+    tree.signal(signal.SIGTERM)
+    assert tree.wait() == 0
+    assert 0.9 < time.monotonic() - began < 3.0
+    assert tree.alive() == []
+    assert not (tree.directory / "push").exists()
+    assert not (tree.directory / "push.lock").exists()
+
+
+def test_a_second_ctrl_c_stops_at_once(tree):
+    tree.behave(worker={"stubborn": True}, gateway={"stubborn": True})
+    tree.start()
+    tree.until_output("READY")
+    tree.signal(signal.SIGINT)
+    tree.until_journal(op="drain")
+    tree.signal(signal.SIGINT)
+    assert tree.wait(2.0) == 0
+    assert tree.alive() == []
+
+
+@pytest.mark.parametrize("role", ["worker", "gateway"])
+def test_what_cannot_start_is_said_in_its_own_words(tree, role):
+    tree.behave(**{role: {"failed": "Port 1 is in use.", "files": []}})
+    tree.start(workers=3)
+    assert tree.wait() == 1
+    assert tree.output().splitlines()[-1] == "ERROR False Port 1 is in use."
+    assert len(tree.journal(role="worker", event="started")) <= 1
+    assert tree.alive() == []
+
+
+def test_what_dies_while_starting_is_said_too(tree):
+    tree.behave(worker={"exit": 3})
+    tree.start()
+    assert tree.wait() == 1
+    assert "could not start: it exited with status 3." in tree.output()
+    assert tree.alive() == []
+
+
+def test_a_killed_worker_is_replaced_and_the_gateway_told(tree):
+    tree.start()
+    tree.until_output("READY")
+    (worker,) = tree.journal(role="worker", event="started")
+    os.kill(worker["pid"], signal.SIGKILL)
+    tree.until_journal(2, role="worker", event="started")
+    (dead,) = tree.journal(op="dead")
+    assert dead["role"] == "gateway"
+    assert "was killed by SIGKILL (Killed); another one starts in 0.1 s." in tree.output()
+
+
+def test_a_killed_gateway_comes_back_on_the_same_port(tree):
+    tree.start()
+    tree.until_output("READY")
+    (gateway,) = tree.journal(role="gateway", event="started")
+    os.kill(gateway["pid"], signal.SIGKILL)
+    configs = tree.until_journal(2, op="config")
+    assert [entry["config"]["port"] for entry in configs] == [0, 54321]
+    assert len(tree.journal(role="worker", event="started")) == 1
+
+
+def test_the_gateway_may_have_a_worker_killed(tree):
+    tree.behave(worker={"stubborn": True})
+    tree.start()
+    tree.until_output("READY")
+    (worker,) = tree.journal(role="worker", event="started")
+    (gateway,) = tree.journal(role="gateway", event="started")
+    kill = {"op": "kill", "incarnation": worker["incarnation"]}
+    tree.behave(gateway={"says": [kill]})
+    os.kill(gateway["pid"], signal.SIGKILL)
+    tree.until_journal(2, role="worker", event="started")
+    assert not exists(worker["pid"])
+
+
+def test_sighup_replaces_one_by_one(tree):
+    tree.start(workers=2)
+    tree.until_output("READY")
+    old = {entry["pid"] for entry in tree.journal(role="worker")}
+    tree.signal(signal.SIGHUP)
+    tree.until(lambda: len(tree.journal(op="retire")) == 2 and len(tree.alive()) == 3)
+    order = [
+        (entry["event"], entry["pid"] in old)
+        for entry in tree.journal(role="worker")
+        if entry["event"] in ("started", "leaves")
+    ]
+    assert order[2:] == [("started", False), ("leaves", True)] * 2
+    assert [entry["seconds"] for entry in tree.journal(op="retire")] == [30.0, 30.0]
+
+
+def test_new_code_that_cannot_start_leaves_the_old_running_until_it_is_right(tree):
+    module = tree.directory / "handlers.py"
+    module.write_text("right = 1")
+    tree.behave(worker={"files": [str(module)]})
+    tree.start(reload=True)
+    tree.until_output("READY")
+    (old,) = tree.journal(role="worker", event="started")
+    new = tree.directory / "new_module.py"
+    tree.behave(worker={"failed": "SyntaxError: oops", "files": [str(module)]})
+    module.write_text("wrong!")
+    tree.until_output("FAILED SyntaxError: oops")
+    assert exists(old["pid"])
+    assert tree.journal(op="retire") == []
+    # What was missing was a neighbour of the files in the traceback.
+    tree.behave(worker={"files": [str(module)]})
+    new.write_text("found = 1")
+    tree.until(lambda: not exists(old["pid"]))
+    (retired,) = tree.journal(op="retire")
+    assert (retired["pid"], retired["seconds"]) == (old["pid"], 0.5)
+    assert tree.output().count("FAILED") == 1
+
+
+def test_a_worker_is_replaced_after_so_many_messages(tree):
+    tree.behave(worker={"says": [{"op": "handled", "count": 10}]})
+    tree.start(max_requests=10)
+    tree.until_output("READY")
+    tree.behave()
+    tree.until_journal(op="retire")
+    tree.until(lambda: len(tree.alive()) == 2)
+    assert "has handled 10 messages; replacing it." in tree.output()
+
+
+def test_killing_the_supervisor_leaves_no_orphan(tree):
+    tree.start(workers=2)
+    tree.until_output("READY")
+    tree.process.kill()
+    tree.wait()
+    assert {entry["role"] for entry in tree.until_journal(3, event="orphaned")} == {
+        "gateway",
+        "worker",
+    }
+    tree.until(lambda: tree.alive() == [])
+
+
+def test_the_gateways_log_is_logged_again(tree):
+    record = {"op": "log", "name": "django_ws.gateway", "level": 30, "message": "100% full"}
+    tree.behave(gateway={"says": [record]})
+    tree.start()
+    tree.until_output("100% full")

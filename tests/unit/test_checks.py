@@ -1,0 +1,208 @@
+"""Mistakes become system checks that say what to do."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core import checks
+from django.db import connections
+
+from django_ws.base import WebSocketHandler
+from django_ws.checks import check_handlers, check_settings
+
+
+class AsyncMixin:
+    async def on_message(self, message: Any) -> None: ...
+
+
+class InheritsAsync(AsyncMixin, WebSocketHandler): ...  # type: ignore[misc]
+
+
+class NeedsArguments(WebSocketHandler):
+    def __init__(self, room: str) -> None: ...
+
+
+class Fine(WebSocketHandler):
+    def __init__(self, room: str = "lobby") -> None: ...
+
+
+instance = Fine()
+
+
+def ids(messages: list[checks.CheckMessage]) -> list[str]:
+    for message in messages:
+        assert message.hint
+    return [str(message.id).removeprefix("django_ws.") for message in messages]
+
+
+def test_the_test_project_has_no_mistakes() -> None:
+    assert checks.run_checks(tags=["django_ws"]) == []
+
+
+def test_the_app_registers_the_checks(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"default": f"{__name__}.Missing"}
+    settings.DJANGO_WS = {"NIX": 1}
+    assert sorted(ids(checks.run_checks(tags=["django_ws"]))) == ["E012", "E022"]
+
+
+@pytest.mark.parametrize(
+    ("handlers", "expected", "words"),
+    [
+        (None, "E001", "is missing"),
+        ("a.B", "E001", "must be a dict"),
+        ({"chat": "a.B"}, "E002", 'has no "default"'),
+        ({"default": "a.B", "": "a.B"}, "E003", "has '' as a namespace"),
+        ({"default": "a.B", 1: "a.B"}, "E003", "has 1 as a namespace"),
+        ({"default": "a.B", "my-chat": "a.B"}, "W001", "cannot be in a URL"),
+        ({"default": Fine}, "E004", "names no handler"),
+        ({"default": {"hang_timeout": 1}}, "E004", "names no handler"),
+        ({"default": {"handler": "a.B", "histry_size": 1}}, "E005", "'histry_size'"),
+        ({"default": {"handler": "a.B", "on_worker_lost": "retry"}}, "E006", "'redeliver'"),
+        ({"default": {"handler": "a.B", "history_size": -1}}, "E006", "0 or more"),
+        ({"default": {"handler": "a.B", "hang_timeout": "1"}}, "E006", "number of seconds"),
+    ],
+)
+def test_handlers_setting(
+    settings: LazySettings, handlers: object, expected: str, words: str
+) -> None:
+    settings.DEFAULT_WS_HANDLERS = handlers
+    messages = check_settings()
+    assert ids(messages) == [expected]
+    assert words in messages[0].msg
+
+
+@pytest.mark.parametrize(
+    ("own", "expected", "words"),
+    [
+        (["x"], "E011", "must be a dict"),
+        ({"ALOWED_ORIGINS": []}, "E012", "no setting 'ALOWED_ORIGINS'"),
+        ({"ON_NO_GATEWAY": "drop"}, "E012", "no setting 'ON_NO_GATEWAY'"),
+        ({"MAX_PENDING": -1}, "E013", 'DJANGO_WS["MAX_PENDING"] must be a whole number'),
+        ({"MAX_PENDING": "1"}, "E013", "not '1'"),
+        ({"MESSAGE_RATE": -0.5}, "E013", "0 or more"),
+        ({"PING_INTERVAL": float("nan")}, "E013", "number of seconds"),
+        ({"COMPRESSION": 1}, "E013", "True or False"),
+        ({"ALLOWED_ORIGINS": "https://example.com"}, "E013", "must be a list"),
+        ({"ALLOWED_ORIGINS": ["example.com"]}, "E013", "not 'example.com'"),
+        ({"ALLOWED_ORIGINS": ["https://example.com/"]}, "E013", "https://example.com"),
+        ({"PUBLIC_URL": "ws.example.com"}, "E013", "wss://ws.example.com"),
+        ({"PROJECT": ""}, "E013", "not empty"),
+        ({"WEBSOCKET_URL": "("}, "E014", "no regular expression"),
+        ({"CERTFILE": "/nowhere", "KEYFILE": __file__}, "E015", "cannot be read"),
+        ({"PUSH_SOCKET": "tcp://0.0.0.0:9000"}, "E016", "must stay on loopback"),
+        ({"PUSH_SOCKET": "ipc:///tmp/ws_sub"}, "E016", "are the same"),
+        ({"KEYFILE": __file__}, "E017", "KEYFILE is given without CERTFILE"),
+        ({"PUSH_SOCKET": f"ipc:///{'x' * 100}"}, "W002", "no room for the suffix"),
+    ],
+)
+def test_own_settings(settings: LazySettings, own: object, expected: str, words: str) -> None:
+    settings.DJANGO_WS = own
+    messages = check_settings()
+    assert ids(messages) == [expected]
+    assert words in messages[0].msg
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"), [("ALOWED_ORIGINS", "ALLOWED_ORIGINS"), ("max_pending", "MAX_PENDING")]
+)
+def test_the_nearest_name_is_hinted(settings: LazySettings, typo: str, meant: str) -> None:
+    settings.DJANGO_WS = {typo: []}
+    assert check_settings()[0].hint == f"Did you mean '{meant}'?"
+
+
+def test_flags_are_checked_with_the_same_words() -> None:
+    messages = check_settings(flags={"pool_size": 0})
+    assert [message.msg for message in messages] == [
+        "--pool must be a whole number, 1 or more, not 0."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected", "words"),
+    [
+        ("Echo", "E021", "no dotted path"),
+        ("nowhere.handlers.Echo", "E021", "No module named 'nowhere'"),
+        ("tests.handlrs.Echo", "E021", "No module named 'tests.handlrs'"),
+        ("tests.handlers.Ecko", "E022", "has no 'Ecko'"),
+        ("tests.handlers.Any", "E023", "no handler class"),
+        (f"{__name__}.instance", "E023", "no handler class"),
+        (f"{__name__}.InheritsAsync", "E024", "on_message is an async def"),
+        (f"{__name__}.NeedsArguments", "E025", "missing a required argument: 'room'"),
+    ],
+)
+def test_handler_classes(settings: LazySettings, path: str, expected: str, words: str) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"default": path}
+    messages = check_handlers()
+    assert ids(messages) == [expected]
+    assert words in messages[0].msg
+    assert "DEFAULT_WS_HANDLERS['default']" in messages[0].msg
+
+
+def test_a_handler_with_optional_arguments_is_fine(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"default": f"{__name__}.Fine"}
+    assert check_handlers() == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "line"),
+    [
+        ("import os\nimport no_such_module", "No module named 'no_such_module'", 2),
+        ("\n\n1 / 0", "ZeroDivisionError: division by zero", 3),
+        ("class Broken(:", "SyntaxError", 1),
+        ("raise SystemExit(3)", "SystemExit: 3", 1),
+    ],
+)
+def test_a_module_that_raises_is_named_with_file_and_line(
+    settings: LazySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    source: str,
+    words: str,
+    line: int,
+) -> None:
+    (tmp_path / "broken_handlers.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_handlers", raising=False)
+    settings.DEFAULT_WS_HANDLERS = {"default": "broken_handlers.Chat"}
+    (message,) = check_handlers()
+    assert message.id == "django_ws.E021"
+    assert words in message.msg
+    assert message.hint == f"See {tmp_path / 'broken_handlers.py'}, line {line}."
+
+
+@pytest.mark.parametrize(
+    ("engine", "age", "options", "mode", "expected"),
+    [
+        ("postgresql", 0, {}, "pool", ["W003"]),
+        ("postgresql", 0, {"pool": True}, "pool", []),
+        ("postgresql", 60, {}, "pool", []),
+        ("sqlite3", 0, {}, "pool", []),
+        ("postgresql", 0, {}, "threaded", []),
+        ("postgresql", 60, {}, "threaded", ["W004"]),
+        ("mysql", None, {}, "gevent", ["W004"]),
+        ("postgresql", 60, {}, "multiprocess", []),
+    ],
+)
+def test_database_connections(
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    age: int | None,
+    options: dict[str, Any],
+    mode: str,
+    expected: list[str],
+) -> None:
+    database = {"ENGINE": f"django.db.backends.{engine}", "CONN_MAX_AGE": age, "OPTIONS": options}
+    monkeypatch.setitem(connections.settings, "default", database)
+    assert ids(check_settings(flags={"mode": mode})) == expected
+
+
+def test_the_unrelated_package_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "distribution", lambda name: name)
+    (message,) = check_settings()
+    assert message.id == "django_ws.W005"
+    assert "unrelated package django-ws" in message.msg

@@ -1,0 +1,185 @@
+"""Flags, settings and defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.exceptions import ImproperlyConfigured
+
+from django_ws import conf
+from django_ws.conf_table import OPTIONS
+from django_ws.options import GatewayConfig, Limits, NamespaceConfig, WorkerConfig
+
+
+def test_defaults(settings: LazySettings) -> None:
+    loaded = conf.load({})
+    assert loaded.gateway == GatewayConfig(
+        project="tests.urls", host="0.0.0.0", allowed_hosts=settings.ALLOWED_HOSTS
+    )
+    assert loaded.worker == WorkerConfig(
+        project="tests.urls", namespaces=loaded.worker.namespaces, limits=Limits()
+    )
+    assert (loaded.workers, loaded.gateways, loaded.reload, loaded.wsgi) == (1, 1, False, False)
+    assert (loaded.max_requests, loaded.max_rss) == (0, 0)
+
+
+def test_debug_changes_defaults(settings: LazySettings) -> None:
+    settings.DEBUG = True
+    settings.ALLOWED_HOSTS = []
+    loaded = conf.load({})
+    assert loaded.gateway.host == "127.0.0.1"
+    assert loaded.gateway.allowed_hosts == [".localhost", "127.0.0.1", "[::1]"]
+    assert loaded.gateway.debug
+    assert loaded.worker.debug
+    assert loaded.reload
+
+
+def test_a_flag_beats_a_setting_beats_the_default(settings: LazySettings) -> None:
+    settings.DEBUG = True
+    settings.DJANGO_WS = {"WORKERS": 3, "POOL_SIZE": 7, "MODE": "threaded", "RELOAD": True}
+    loaded = conf.load({"workers": 5, "reload": False, "pool_size": None})
+    assert loaded.workers == 5
+    assert loaded.reload is False
+    assert loaded.worker.pool_size == 7
+    assert loaded.worker.mode == "threaded"
+
+
+def test_every_flag_has_a_place(settings: LazySettings, tmp_path: Path) -> None:
+    certfile, keyfile = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certfile.touch()
+    keyfile.touch()
+    loaded = conf.load(
+        {
+            "address": ("::1", 0),
+            "push_socket": "ipc:///tmp/a",
+            "sub_socket": "ipc:///tmp/b,tcp://127.0.0.1:9001",
+            "websocket_url": "/ws/(?P<namespace>.*)",
+            "mode": "gevent",
+            "pool_size": 3,
+            "workers": 2,
+            "gateways": 1,
+            "reload": True,
+            "wsgi": True,
+            "certfile": str(certfile),
+            "keyfile": str(keyfile),
+            "max_requests": 100,
+            "max_rss": 512,
+        }
+    )
+    gateway, worker = loaded.gateway, loaded.worker
+    assert (gateway.host, gateway.port) == ("::1", 0)
+    assert gateway.push_socket == worker.push_socket == "ipc:///tmp/a"
+    assert gateway.sub_socket == "ipc:///tmp/b"
+    assert worker.sub_sockets == ["ipc:///tmp/b", "tcp://127.0.0.1:9001"]
+    assert gateway.websocket_url == "/ws/(?P<namespace>.*)"
+    assert (gateway.certfile, gateway.keyfile) == (str(certfile), str(keyfile))
+    assert (worker.mode, worker.pool_size) == ("gevent", 3)
+    assert (loaded.workers, loaded.reload, loaded.wsgi) == (2, True, True)
+    assert (loaded.max_requests, loaded.max_rss) == (100, 512)
+
+
+def test_limits_reach_both_halves_and_can_be_switched_off(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"MAX_MESSAGE_SIZE": 10, "PING_INTERVAL": None, "MESSAGE_RATE": 0}
+    loaded = conf.load({})
+    assert loaded.gateway.limits == loaded.worker.limits
+    assert loaded.gateway.limits == Limits(max_message_size=10, ping_interval=0, message_rate=0)
+    assert conf.limits() == loaded.gateway.limits
+
+
+def test_every_limit_of_the_table_exists() -> None:
+    fields = {
+        "gateway": set(GatewayConfig.__struct_fields__) | {"address"},
+        "worker": set(WorkerConfig.__struct_fields__) | {"sub_socket"},
+        "limits": set(Limits.__struct_fields__),
+        "settings": set(conf.Settings.__dataclass_fields__) | {"public_url"},
+    }
+    for name, option in OPTIONS.items():
+        assert option.where
+        for part in option.where:
+            assert name.lower() in fields[part]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (9000, ("0.0.0.0", 9000)),
+        ("9000", ("0.0.0.0", 9000)),
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+        ("[::1]:8888", ("::1", 8888)),
+        (("10.0.0.1", 80), ("10.0.0.1", 80)),
+    ],
+)
+def test_address(settings: LazySettings, address: object, expected: tuple[str, int]) -> None:
+    settings.DJANGO_WS = {"ADDRESS": address}
+    gateway = conf.load({}).gateway
+    assert (gateway.host, gateway.port) == expected
+
+
+def test_namespaces(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = {
+        "default": "a.B",
+        "chat": {
+            "handler": "a.C",
+            "on_worker_lost": "redeliver",
+            "history_size": 100,
+            "history_ttl": 300,
+            "hang_timeout": 5,
+        },
+    }
+    assert conf.load({}).worker.namespaces == {
+        "default": NamespaceConfig(handler="a.B"),
+        "chat": NamespaceConfig(
+            handler="a.C",
+            on_worker_lost="redeliver",
+            history_size=100,
+            history_ttl=300.0,
+            hang_timeout=5.0,
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"address": "::1:8000"}, "the address must be a port, ipaddr:port"),
+        ({"address": "127.0.0.1:99999"}, "port from 0 to 65535"),
+        ({"mode": "fast"}, "must be one of pool, threaded, gevent, multiprocess"),
+        ({"workers": 0}, "--workers must be a whole number, 1 or more, not 0"),
+        ({"workers": True}, "--workers must be a whole number"),
+        ({"gateways": 2}, "an engine that several could share does not exist yet"),
+        ({"websocket_url": "/(["}, "--websocket-url is no regular expression"),
+        ({"push_socket": "udp://127.0.0.1:1"}, "must begin with ipc:// or tcp://"),
+        ({"push_socket": "ipc://"}, "must name a file"),
+        ({"push_socket": "tcp://127.0.0.1:x"}, "must be like tcp://127.0.0.1:9001"),
+        ({"push_socket": "tcp://10.0.0.1:9001"}, "must stay on loopback"),
+        ({"push_socket": "tcp://*:9001"}, "must stay on loopback"),
+        ({"sub_socket": f"ipc:///{'x' * 107}"}, "at most 107"),
+        ({"push_socket": "ipc:///tmp/x", "sub_socket": "ipc:///tmp/x"}, "are the same"),
+        ({"certfile": __file__}, "CERTFILE is given without KEYFILE"),
+        ({"certfile": "/nowhere", "keyfile": __file__}, "--certfile cannot be read: /nowhere"),
+    ],
+)
+def test_wrong_values_are_refused_with_words(flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as raised:
+        conf.load(flags)
+    assert words in str(raised.value)
+    assert str(raised.value).count("\n") == 0
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"(?s)--workers.*--max-rss"):
+        conf.load({"workers": 0, "max_rss": -1})
+
+
+def test_none_in_a_setting_means_the_default(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"CERTFILE": None, "KEYFILE": None, "PUSH_SOCKET": None}
+    assert conf.load({}).gateway.certfile == ""
+
+
+def test_origins(settings: LazySettings) -> None:
+    origins = ["https://example.com", "https://*.example.com:8443", "*"]
+    settings.DJANGO_WS = {"ALLOWED_ORIGINS": origins}
+    assert conf.load({}).gateway.allowed_origins == origins

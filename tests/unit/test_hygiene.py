@@ -1,0 +1,172 @@
+"""Database connections around hooks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from pytest_django import DjangoDbBlocker
+
+from django_ws.worker import hygiene
+
+Run = Callable[[Callable[[], Any]], Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker) -> Run:
+    """Runs a function in a thread of its own, in which a database "other" is there.
+
+    A file, since Django never closes a SQLite database in memory.
+    """
+    database = {**connections.settings["default"], "NAME": str(tmp_path / "other.sqlite3")}
+    monkeypatch.setitem(connections.settings, "other", database)
+
+    def run(function: Callable[[], Any]) -> Any:
+        with django_db_blocker.unblock(), ThreadPoolExecutor(1) as executor:
+            try:
+                return executor.submit(function).result(10)
+            finally:
+                executor.submit(connections.close_all).result(10)
+
+    return run
+
+
+def query() -> None:
+    with connections["other"].cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def is_open() -> bool:
+    return connections["other"].connection is not None
+
+
+def test_nothing_is_looked_at_while_nothing_is_open(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hooks() -> None:
+        for function in (
+            hygiene.before_hook,
+            hygiene.after_hook,
+            hygiene.release,
+            hygiene.end_of_thread,
+        ):
+            function()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hygiene, "connections", None)
+        run(hooks)
+
+
+def test_a_connection_ends_with_its_hook_when_it_has_no_age(run: Run) -> None:
+    def hooks() -> list[bool]:
+        seen = []
+        for _ in range(2):
+            hygiene.before_hook()
+            query()
+            seen.append(is_open())
+            hygiene.after_hook()
+            seen.append(is_open())
+        return seen
+
+    assert run(hooks) == [True, False, True, False]
+
+
+def test_a_connection_is_kept_for_its_age(run: Run) -> None:
+    connections.settings["other"]["CONN_MAX_AGE"] = 60
+
+    def hooks() -> list[bool]:
+        query()
+        hygiene.after_hook()
+        seen = [is_open()]
+        connections["other"].close_at = 0.0
+        hygiene.before_hook()
+        return [*seen, is_open()]
+
+    assert run(hooks) == [True, False]
+
+
+def test_a_broken_connection_is_replaced_before_the_next_hook(run: Run) -> None:
+    connections.settings["other"]["CONN_MAX_AGE"] = None
+
+    def hooks() -> list[bool]:
+        query()
+        connections["other"].errors_occurred = True
+        hygiene.before_hook()
+        seen = [is_open()]
+        connections["other"].errors_occurred = True
+        connections["other"].is_usable = lambda: False  # type: ignore[method-assign]
+        hygiene.before_hook()
+        return [*seen, is_open()]
+
+    assert run(hooks) == [True, False]
+
+
+def test_the_query_log_is_emptied(run: Run) -> None:
+    def hooks() -> list[int]:
+        connection = connections["other"]
+        connection.force_debug_cursor = True
+        query()
+        seen = [len(connection.queries_log)]
+        hygiene.after_hook()
+        return [*seen, len(connection.queries_log)]
+
+    assert run(hooks) == [1, 0]
+
+
+def test_release_closes_outside_atomic_only(run: Run) -> None:
+    connections.settings["other"]["CONN_MAX_AGE"] = None
+
+    def hook() -> list[bool]:
+        with transaction.atomic(using="other"):
+            query()
+            hygiene.release()
+            seen = [is_open()]
+        hygiene.release()
+        seen.append(is_open())
+        query()
+        hygiene.release()
+        return [*seen, is_open()]
+
+    assert run(hook) == [True, False, False]
+
+
+def test_release_spares_a_transaction_without_atomic(run: Run) -> None:
+    def hook() -> list[bool]:
+        query()
+        transaction.set_autocommit(False, using="other")
+        hygiene.release()
+        seen = [is_open()]
+        transaction.set_autocommit(True, using="other")
+        hygiene.release()
+        return [*seen, is_open()]
+
+    assert run(hook) == [True, False]
+
+
+def test_the_end_of_a_thread_closes_everything(run: Run) -> None:
+    connections.settings["other"]["CONN_MAX_AGE"] = None
+
+    def hook() -> bool:
+        query()
+        hygiene.end_of_thread()
+        return is_open()
+
+    assert run(hook) is False
+
+
+def test_threads_do_not_touch_each_other(run: Run) -> None:
+    connections.settings["other"]["CONN_MAX_AGE"] = None
+
+    def hook() -> bool:
+        query()
+        other = threading.Thread(target=hygiene.end_of_thread)
+        other.start()
+        other.join(10)
+        return is_open()
+
+    assert run(hook) is True
