@@ -7,7 +7,7 @@ worker implements for real browsers and ``django_ws.testing`` for tests.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from django.core.exceptions import PermissionDenied
@@ -260,7 +260,7 @@ class WebSocketHandler:
         """Close the connection; what was sent before still arrives. Then ``on_close`` runs.
 
         Args:
-            code: 1000–1003, 1007–1014 or 3000–4999 (RFC 6455 §7.4.1).
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 §7.4.1).
             reason: at most 123 bytes of UTF-8 (RFC 6455 §5.5).
 
         Raises:
@@ -326,14 +326,11 @@ class JsonWebSocketHandler(WebSocketHandler):
 
     __slots__ = ()
 
-    #: Decodes a text; a class may set another.
-    loads: ClassVar[Callable[[str], Any]] = staticmethod(json.loads)
-
     def _decode(self, data: str | bytes) -> Any:
         if isinstance(data, bytes):
             raise InvalidMessage(1003, "only text messages")
         try:
-            return self.loads(data)
+            return json.loads(data)
         except (ValueError, RecursionError):
             raise InvalidMessage(1007, "not JSON") from None
 
@@ -351,11 +348,9 @@ def as_message(message: object) -> str | bytes:
     if kind is str or kind is bytes:
         return message  # type: ignore[return-value]
     if isinstance(message, (str, Promise)):
-        return str.__str__(message) if isinstance(message, str) else str(message)
-    if isinstance(message, (bytearray, memoryview, bytes)):
+        # str.__str__: SafeString's own __str__ returns a SafeString.
+        return str.__str__(str(message))
+    if isinstance(message, (bytes, bytearray, memoryview)):
         return bytes(message)
-    if isinstance(message, (dict, list)):
-        raise TypeError(
-            f"send() takes str or bytes, not {kind.__name__}: use send_json() to send it as JSON"
-        )
-    raise TypeError(f"send() takes str or bytes, not {kind.__name__}")
+    hint = ": use send_json() to send it as JSON" if isinstance(message, (dict, list)) else ""
+    raise TypeError(f"send() takes str or bytes, not {kind.__name__}{hint}")

@@ -55,8 +55,23 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_page(browser: Browser) -> Iterator[NewPage]:
-    """Open pages; none may report an error, or ask another host for anything."""
+def start_demo(browser: Browser) -> Iterator[StartDemo]:
+    """Start a demo of the test's own, with the flags that it needs."""
+    with ExitStack() as stack:
+
+        def start(*flags: str) -> Demo:
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-demo-"))
+            return stack.enter_context(run_demo(Path(home), *flags))
+
+        yield start
+
+
+@pytest.fixture
+def new_page(browser: Browser, start_demo: StartDemo) -> Iterator[NewPage]:
+    """Open pages; none may report an error, or ask another host for anything.
+
+    They are closed before the test's own demo stops.
+    """
     errors: list[str] = []
 
     def new_page(**options: object) -> Page:
@@ -87,15 +102,3 @@ def demo(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Demo]:
         run_demo(Path(home), f"--{request.param}", "--noreload") as demo,
     ):
         yield demo
-
-
-@pytest.fixture
-def start_demo(browser: Browser) -> Iterator[StartDemo]:
-    """Start a demo of the test's own, with the flags that it needs."""
-    with ExitStack() as stack:
-
-        def start(*flags: str) -> Demo:
-            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-demo-"))
-            return stack.enter_context(run_demo(Path(home), *flags))
-
-        yield start

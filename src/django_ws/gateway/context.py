@@ -110,5 +110,5 @@ class Context:
         self.close_timeout = limits.close_timeout
         #: Seconds that a message uses up of the message rate; 0 without a limit.
         self.interval = 1 / limits.message_rate if limits.message_rate else 0.0
-        #: Seconds by which messages may be ahead of the rate.
-        self.burst = 1.0
+        #: Seconds by which messages may be ahead of the rate: a burst of as many as per second.
+        self.burst = max(1.0, self.interval)

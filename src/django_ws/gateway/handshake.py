@@ -24,7 +24,8 @@ from websockets.server import ServerProtocol
 from ..options import GatewayConfig
 from ..wire.messages import Accept, Handshake, Refuse
 from .admission import Caps, Refusal, check_host, check_origin
-from .connection import Connection, Context, Session
+from .connection import Connection
+from .context import Context, Session
 from .logs import Journal
 from .streams import hand_over
 from .workers import Saturated, UnknownNamespace

@@ -24,10 +24,12 @@ class Peer(Protocol):
 
     Attributes:
         heard: True since something came in; reset with each ping.
+        slot: kept for :class:`Pings`.
         held: reading is paused by us, so that silence means nothing.
     """
 
     heard: bool
+    slot: int
 
     @property
     def number(self) -> int: ...
@@ -67,12 +69,18 @@ class Pings:
             yield from list(slot)
 
     def add(self, peer: Peer) -> None:
-        """Take a connection in; their numbers count up, which spreads them evenly."""
-        self._slots[peer.number % len(self._slots)].add(peer)
+        """Take a connection in.
+
+        Its first ping comes after half an interval at least. Numbers count up, which spreads those
+        that come all at once.
+        """
+        size = len(self._slots)
+        peer.slot = (self._now + size - peer.number % max(1, size // 2)) % size
+        self._slots[peer.slot].add(peer)
 
     def discard(self, peer: Peer) -> None:
         """Forget a connection."""
-        self._slots[peer.number % len(self._slots)].discard(peer)
+        self._slots[peer.slot].discard(peer)
 
     def tick(self) -> None:
         """Resolve the pings that are due and send the next ones."""

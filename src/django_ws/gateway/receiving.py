@@ -25,6 +25,13 @@ __all__ = ["CLOSED", "CLOSING", "OPEN", "Receiver", "State"]
 TURN_FRAMES = 64
 TURN_BYTES = 64 * 1024
 
+#: Seconds at least that a connection over its message rate is not read, so that many messages
+#: share a timer.
+_THROTTLE = 0.02
+
+#: Keeps a whole number of messages from becoming one less.
+_ROUNDING = 1e-6
+
 #: The core logs each closed connection; nobody wants to pay for that.
 _QUIET = logging.Logger("websockets", logging.CRITICAL + 1)
 
@@ -167,11 +174,11 @@ class Receiver(asyncio.Protocol):
         small = context.small
         size = len(data)
         turn_ends = pos + TURN_BYTES
+        turn = self._allowance() if context.interval else TURN_FRAMES
         frames = messages = 0
         while pos < size and self.state is OPEN and not self._hold:
-            if frames == TURN_FRAMES or pos > turn_ends:
-                self._pause(_TURN)
-                context.loop.call_soon(self._release, _TURN)
+            if frames == turn or pos > turn_ends:
+                self._wait_for_turn(turn)
                 break
             start, stop = extent(data, pos)
             first = data[pos]
@@ -198,10 +205,9 @@ class Receiver(asyncio.Protocol):
         if self.state is CLOSING:
             self._await_close(data, pos)
         elif self.state is OPEN:
+            self._due += messages * context.interval
             if pos < size:
                 self._keep(data, pos)
-            if context.interval and messages:
-                self._spend(messages)
 
     def _fits(self, first: int, size: int) -> bool:
         """Whether a frame may be so long; decided before it has arrived, and fails if not."""
@@ -236,12 +242,9 @@ class Receiver(asyncio.Protocol):
         if core.parser_exc is not None:
             self._fail_as(core)
         elif data[0] & 0x0F == CLOSE:
-            # The echo of its code (RFC 6455 §5.5.1).
-            self._transport.write(writes[0])
             close = core.close_rcvd
             assert close is not None
-            self._finish(close.code, close.reason)
-            self._hang_up()
+            self._peer_closed(close.code, close.reason, writes[0])
         elif writes and self.writable:
             # To a client that does not read, pongs would only pile up.
             self._transport.write(writes[0])
@@ -289,12 +292,20 @@ class Receiver(asyncio.Protocol):
                 self._keep(data, pos)
                 return
             if data[pos] & 0x0F == CLOSE:
-                self._finish(self._code, self._reason)
-                self._hang_up()
+                self._peer_closed(1005, "", b"")
                 return
             pos = stop
 
+    def _fail_as(self, core: ServerProtocol) -> None:
+        close = core.close_sent
+        assert close is not None
+        self._fail(close.code, close.reason)
+
     # ------------------------------------------------------------------ holding back
+
+    def resume(self) -> None:
+        """Go on reading: the window is open again."""
+        self._release(_WINDOW)
 
     def _pause(self, why: int) -> None:
         if not self._hold:
@@ -315,23 +326,26 @@ class Receiver(asyncio.Protocol):
         self._feed(data, pos)
         if self._hold:
             return
-        if self._transport is _GONE:
-            self._finish(1006, "")
-        else:
-            self._transport.resume_reading()
+        self._rest_delivered()
 
     def _window_is_full(self) -> None:
         if self.state is OPEN:
             self._context.counters["window_full"] += 1
             self._pause(_WINDOW)
 
-    def _spend(self, messages: int) -> None:
-        """Take messages off the rate; if they were too many, read on when it allows it."""
+    def _allowance(self) -> int:
+        """How many frames this turn may take: what the message rate has left of a turn."""
         context = self._context
         now = context.loop.time()
-        self._due = max(self._due, now) + messages * context.interval
-        ahead = self._due - now - context.burst
-        if ahead > 0 and not self._hold & _RATE:
-            context.counters["throttled"] += 1
+        due = self._due = max(self._due, now)
+        return min(TURN_FRAMES, int((context.burst + now - due) / context.interval + _ROUNDING))
+
+    def _wait_for_turn(self, turn: int) -> None:
+        loop = self._context.loop
+        if turn:
+            self._pause(_TURN)
+            loop.call_soon(self._release, _TURN)
+        else:
+            self._context.counters["throttled"] += 1
             self._pause(_RATE)
-            context.loop.call_later(ahead, self._release, _RATE)
+            loop.call_later(max(self._context.interval, _THROTTLE), self._release, _RATE)

@@ -19,7 +19,8 @@ from ..options import GatewayConfig
 from . import handshake, proxy
 from .accepting import Acceptor
 from .admission import Caps, descriptor_cap
-from .connection import Connection, Context
+from .connection import Connection
+from .context import Context, Released
 from .counters import Counters
 from .logs import Journal
 from .pings import Pings, Stalls, tick_length
@@ -185,7 +186,7 @@ class Server:
         self._pings.tick()
         self._stalls.tick()
 
-    def _released(self, connection: Connection) -> None:
+    def _released(self, connection: Released) -> None:
         self._caps.leave(connection.address)
         if connection.label:
             self._journal.closed(connection.label, connection.code)

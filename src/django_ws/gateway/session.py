@@ -259,7 +259,7 @@ class Session:
             client.close(3008, "too slow")
 
     def close(self, close: Close) -> None:
-        """The worker closes the connection; messages that it has not had are not for it any more."""
+        """The worker closes the connection; what it has not had yet is not for it any more."""
         self.closing = True
         if self.held_from:
             self._keep_with(self.worker)

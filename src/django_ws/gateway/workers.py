@@ -292,6 +292,12 @@ class Registry:
             self._joined(link)
         link.credit(batch.received)
         sessions = link.sessions
+        # A batch is one whole, so the order within it is ours: a connection that is given back
+        # must not take along what is handled.
+        for conn, seq in batch.acks.items():
+            session = sessions.get(conn)
+            if session is not None:
+                session.handled(seq)
         for message in batch.messages:
             if type(message) is Send:
                 session = sessions.get(message.conn)
@@ -299,10 +305,6 @@ class Registry:
                     session.send(message)
             else:
                 self._other(link, message)
-        for conn, seq in batch.acks.items():
-            session = sessions.get(conn)
-            if session is not None:
-                session.handled(seq)
 
     def _other(self, link: WorkerLink, message: Reply) -> None:
         if isinstance(message, Heartbeat):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from datetime import datetime
 
 import django
 from django.conf import settings as django_settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, OutputWrapper
 
 from .. import __version__
 from ..conf import Settings
@@ -53,15 +54,12 @@ class Screen:
         if port:
             lines += self._addresses(f"[{host}]" if ":" in host else host, port)
         lines += [self._workers(), self._links(), "Quit with CONTROL-C."]
-        self._command.stdout.write("\n" + "\n".join(lines))
-        self._command.stdout.flush()
+        _show(self._command.stdout, "\n" + "\n".join(lines))
 
     def failed(self, text: str) -> None:
         """Say why new code does not start."""
-        self._command.stderr.write(
-            f"{text}\n\nThis could not be started; what runs already goes on."
-        )
-        self._command.stderr.flush()
+        more = "This could not be started; what runs already goes on."
+        _show(self._command.stderr, f"{text}\n\n{more}")
 
     def _addresses(self, host: str, port: int) -> list[str]:
         gateway = self._settings.gateway
@@ -83,3 +81,10 @@ class Screen:
     def _links(self) -> str:
         worker = self._settings.worker
         return f"Events through {worker.push_socket}, responses {', '.join(worker.sub_sockets)}"
+
+
+def _show(stream: OutputWrapper, text: str) -> None:
+    # Nobody may be reading any more: a closed terminal, or `| head`. That is no reason to stop.
+    with contextlib.suppress(OSError):
+        stream.write(text)
+        stream.flush()

@@ -71,7 +71,7 @@ class EventsSender:
 
     def fileno(self) -> int:
         """An edge-triggered descriptor (zmq_getsockopt(3), ZMQ_FD)."""
-        return int(self._socket.get(zmq.FD))  # type: ignore[arg-type]
+        return int(self._socket.get(zmq.FD))
 
     def monitor_fileno(self) -> int:
         """Descriptor of :meth:`changes`."""
@@ -91,7 +91,7 @@ class EventsSender:
 
     def writable(self) -> bool:
         """Whether :meth:`send` would succeed; also re-arms :meth:`fileno`."""
-        return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLOUT)  # type: ignore[arg-type]
+        return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLOUT)
 
     def close(self) -> None:
         """Close at once; what is queued is lost."""

@@ -32,7 +32,7 @@ def context() -> zmq.Context[zmq.Socket[bytes]]:
             if is_green():
                 from zmq import green
 
-                _context = green.Context()  # type: ignore[no-untyped-call]
+                _context = green.Context()
             else:
                 _context = zmq.Context()
             assert _context is not None

@@ -21,7 +21,7 @@ class Monitor:
 
     def fileno(self) -> int:
         """An edge-triggered descriptor: drain with :meth:`changes` whenever it fires."""
-        return int(self._socket.get(zmq.FD))  # type: ignore[arg-type]
+        return int(self._socket.get(zmq.FD))
 
     def changes(self, timeout: float = 0.0) -> list[bool]:
         """What happened since the last call: True for connected, False for gone.

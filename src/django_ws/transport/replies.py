@@ -26,7 +26,7 @@ class RepliesReceiver:
 
     def fileno(self) -> int:
         """An edge-triggered descriptor: after it fired, receive until nothing is left."""
-        return int(self._socket.get(zmq.FD))  # type: ignore[arg-type]
+        return int(self._socket.get(zmq.FD))
 
     def receive(self) -> tuple[bytes, bytes] | None:
         """One batch with the identity of the DEALER it came from; ``None`` if there is none."""

@@ -14,6 +14,9 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "BINARY",
+    "TEXT",
+    "WIRE_VERSION",
     "Accept",
     "Close",
     "Confirm",
@@ -38,9 +41,6 @@ __all__ = [
     "SaveSnapshot",
     "Send",
     "Snapshot",
-    "TEXT",
-    "BINARY",
-    "WIRE_VERSION",
     "Welcome",
 ]
 
@@ -323,7 +323,7 @@ Reply = (
 
 
 class Fenced(msgspec.Struct, array_like=True, tag=1):
-    """The only answer on the replies link so far: this incarnation counts as dead, so it must end."""
+    """The one answer on the replies link so far: this incarnation counts as dead and must end."""
 
     incarnation: str
     reason: str

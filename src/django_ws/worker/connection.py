@@ -8,8 +8,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.utils.functional import SimpleLazyObject
-
 from ..base import WebSocketHandler
 from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
 from ..wire.codec import decode_handshake
@@ -27,7 +25,6 @@ from ..wire.messages import (
     Leave,
     Message,
     Refuse,
-    Release,
     Released,
     Reply,
     Restore,
@@ -37,7 +34,7 @@ from ..wire.messages import (
 )
 from . import hygiene
 from .lifecycle import Lifecycle, Refusal
-from .request import HandshakeRequest, load_user, user_key
+from .request import HandshakeRequest, user_key
 from .state import decode_state, encode_state
 
 if TYPE_CHECKING:
@@ -74,9 +71,7 @@ class WorkerConnection:
         "_handshake",
         "_request",
         "_saved",
-        "_snapshot_user",
         "_state",
-        "_user",
         "_waker",
         "busy",
         "close_code",
@@ -127,8 +122,6 @@ class WorkerConnection:
         self.hook_started = 0.0
         self._handshake: bytes | Handshake = handshake
         self._request: HandshakeRequest | None = None
-        self._user: AbstractBaseUser | AnonymousUser | None = None
-        self._snapshot_user = ""
         self._state: dict[str, Any] | None = None
         self._saved = (b"", "", True)
         # What a hook sends before the connection is accepted; bounded by the send window.
@@ -154,21 +147,15 @@ class WorkerConnection:
     @property
     def request(self) -> HandshakeRequest:
         if self._request is None:
-            request = HandshakeRequest(self.handshake)
-            request.user = SimpleLazyObject(lambda: self.user)  # type: ignore[assignment]
-            self._request = request
+            self._request = HandshakeRequest(self.handshake, self._saved[1])
         return self._request
 
     @property
     def user(self) -> AbstractBaseUser | AnonymousUser:
-        if self._user is None:
-            self._user = load_user(self.request, self._snapshot_user)
-            self._snapshot_user = user_key(self._user)
-        return self._user
+        return self.request.user
 
     def refresh_user(self) -> None:
-        self._user = None
-        self._snapshot_user = ""
+        self.request.refresh_user()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -388,14 +375,13 @@ class WorkerConnection:
         """Take over what the former worker knew."""
         snapshot = event.snapshot
         self._saved = (snapshot.state, snapshot.user, True)
-        self._snapshot_user = snapshot.user
         self.subprotocol = event.subprotocol or None
         self.groups = frozenset(event.groups)
         self.unconfirmed = event.window
 
     def _save(self) -> SaveSnapshot | None:
         """The snapshot, if it changed with this hook."""
-        state, user, movable = self._saved
+        state, user, _ = self._saved
         handler = self.lifecycle.handler
         now_movable = (
             not (handler.__dict__ or self.interrupted)
@@ -406,7 +392,9 @@ class WorkerConnection:
                 state = encode_state(self._state, state)
             except (TypeError, ValueError) as error:
                 self.lifecycle._failed("state", error)
-        if self._saved == (state, self._snapshot_user, now_movable):
+        if self._request is not None:
+            user = self._request.user_key(user)
+        if self._saved == (state, user, now_movable):
             return None
-        self._saved = (state, self._snapshot_user, now_movable)
+        self._saved = (state, user, now_movable)
         return SaveSnapshot(self.conn, Snapshot(*self._saved))

@@ -167,7 +167,7 @@ class Lifecycle:
             logger.debug("%s: connection %s: %s", host.namespace, host.id, exception.reason)
             host.close(exception.code, exception.reason)
             return
-        if self.reraise:
+        if self.reraise and not isinstance(exception, PermissionDenied):
             raise exception
         self._log(hook, exception)
         if not isinstance(exception, Exception):

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..options import MAX_BATCH
-from ..transport.replies import RepliesSender
 from ..wire.codec import ReplyBatch, encode
 from ..wire.messages import WIRE_VERSION, GroupSend, Heartbeat, Hello, Reply, SaveSnapshot, Send
 
 if TYPE_CHECKING:
     from .connection import WorkerConnection
 
-__all__ = ["GatewayLink"]
+__all__ = ["GatewayLink", "ReplySocket"]
 
 logger = logging.getLogger("django_ws.worker")
 
@@ -25,6 +24,19 @@ CREDIT_BYTES = MAX_BATCH
 
 #: Seconds that a gateway may take nothing, until it counts as gone.
 STUCK_AFTER = 30.0
+
+
+class ReplySocket(Protocol):
+    """What carries the batches: a DEALER, or the stream of a connection's own process."""
+
+    def send(self, data: bytes, timeout: float = 0.0) -> bool:
+        """Queue one batch; False if that was not possible within ``timeout`` seconds."""
+
+    def receive(self) -> bytes | None:
+        """An answer of the gateway; ``None`` if there is none."""
+
+    def close(self) -> None:
+        """Close, with a moment for what is queued."""
 
 
 class GatewayLink:
@@ -53,7 +65,7 @@ class GatewayLink:
             thread's, and guarded by lock.
     """
 
-    def __init__(self, index: int, socket: RepliesSender, project: str, incarnation: str) -> None:
+    def __init__(self, index: int, socket: ReplySocket, project: str, incarnation: str) -> None:
         self.index = index
         self.project = project
         self.incarnation = incarnation
@@ -109,6 +121,15 @@ class GatewayLink:
             self._messages.extend(messages)
             for message in messages:
                 if type(message) is Send or type(message) is GroupSend:
+                    self._size += len(message.data)
+
+    def pass_on(self, messages: list[Reply], acks: dict[int, int]) -> None:
+        """Append a batch of a connection's own process, so that it stays one."""
+        with self.lock:
+            self._messages.extend(messages)
+            self._acks.update(acks)
+            for message in messages:
+                if isinstance(message, (Send, GroupSend)):
                     self._size += len(message.data)
 
     def put_send(self, connection: WorkerConnection, message: Send) -> bool:

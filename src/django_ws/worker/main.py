@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-import signal
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from django.utils.module_loading import import_string
 
 from ..control import Channel
 from ..options import WorkerConfig
+from ..reload import loaded_files
 from ..transport.endpoints import EndpointError
 from ..transport.events import EventsReceiver
 from ..transport.replies import RepliesSender
@@ -37,6 +37,12 @@ logger = logging.getLogger("django_ws.worker")
 
 #: Seconds between heartbeats; after four of them missing a gateway is in doubt.
 BEAT = 0.25
+
+#: Seconds between attempts to introduce oneself to a gateway.
+HELLO = 0.05
+
+#: Seconds between reports to the supervisor.
+REPORT = 1.0
 
 #: Seconds after which a worker counts as ready without a gateway.
 READY_WITHOUT_GATEWAY = 1.0
@@ -65,9 +71,6 @@ def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
     if isinstance(worker.executor, MultiprocessExecutor):
         assert template is not None
         worker.executor.use(template)
-    signal.signal(signal.SIGTERM, lambda *_: worker.retire(config.limits.drain_timeout))
-    if channel is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return worker.run()
 
 
@@ -127,6 +130,8 @@ class Worker:
             for name, item in config.namespaces.items()
         }
         self._ready = False
+        self._reported = 0
+        self._modules = len(sys.modules)
         self._retiring = False
         self._deadline = 0.0  # monotonic; 0 while the worker is to go on
         self._exit_code = 0
@@ -150,15 +155,24 @@ class Worker:
         """Run until the worker is retired, stopped or broken. Returns the exit code."""
         self.executor.start()
         logger.debug("worker %s receives at %s", self.incarnation, self._events.endpoint)
-        next_beat = 0.0
+        next_beat = next_hello = next_report = 0.0
         try:
-            while not self._ended.is_set() and not self._finished():
+            while not self._ended.is_set():
+                self._watch_gateways()
+                if self._finished():
+                    break
                 now = time.monotonic()
                 if now >= next_beat:
                     next_beat = now + BEAT
                     self._beat()
-                self._watch_gateways()
-                self._listen(min(0.1, max(0.0, next_beat - now)))
+                if now >= next_hello:
+                    next_hello = now + HELLO
+                    self._introduce()
+                if now >= next_report:
+                    next_report = now + REPORT
+                    self._report()
+                waiting = any(not link.gateway for link in self.receiver.links)
+                self._listen(max(0.0, (next_hello if waiting else min(next_beat, now + 0.1)) - now))
         finally:
             self._close()
         return self._exit_code
@@ -167,12 +181,13 @@ class Worker:
         """Begin to retire when asked to; whether it is done, or overdue."""
         if not self._deadline:
             return False
-        links = [link for link in self.receiver.links if link.gateway]
         if not self._retiring:
             self._retiring = True
-            for link in links:
-                link.put(Retiring())
-                link.flush()
+            for link in self.receiver.links:
+                if link.gateway and not link.gone:
+                    # Sent by the receiving thread: this one must not wait for a gateway's end,
+                    # since it is the one that notices.
+                    link.put(Retiring())
             self.executor.retire()
         if not self.receiver.connections():
             return True
@@ -185,27 +200,36 @@ class Worker:
         return True
 
     def _beat(self) -> None:
-        welcomed = 0
         accepting = not self._retiring and not self.executor.saturated()
-        for link in list(self.receiver.links):
+        for link in self.receiver.links:
             if link.gateway and not link.gone:
                 link.beat(accepting)
-                welcomed += 1
-            elif not link.gateway and not self._retiring:
-                link.hello(
-                    Hello(
-                        self._events.endpoint,
-                        link.index,
-                        os.getpid(),
-                        self._started,
-                        self._namespaces,
-                    )
+
+    def _introduce(self) -> None:
+        """Say Hello where there is a new gateway, and to the supervisor when all have answered."""
+        if self._retiring:
+            return
+        strangers = [link for link in self.receiver.links if not link.gateway]
+        for link in strangers:
+            link.hello(
+                Hello(
+                    self._events.endpoint, link.index, os.getpid(), self._started, self._namespaces
                 )
-        if not self._ready and not self._retiring:
-            waited = time.time() - self._started
-            if welcomed == len(self.receiver.links) or waited > READY_WITHOUT_GATEWAY:
-                self._ready = True
-                self._tell({"op": "ready", "endpoint": self._events.endpoint, "pid": os.getpid()})
+            )
+        waited = time.time() - self._started
+        if not self._ready and (not strangers or waited > READY_WITHOUT_GATEWAY):
+            self._ready = True
+            self._tell({"op": "ready", "endpoint": self._events.endpoint, "pid": os.getpid()})
+
+    def _report(self) -> None:
+        """Tell the supervisor what it replaces workers by: their work, and their files."""
+        handled = self.receiver.handed_out
+        if handled != self._reported:
+            self._reported = handled
+            self._tell({"op": "handled", "count": handled})
+        if len(sys.modules) != self._modules:
+            self._modules = len(sys.modules)
+            self._tell({"op": "files", "files": loaded_files()})
 
     def _watch_gateways(self) -> None:
         for index, monitor in enumerate(self._monitors):
@@ -242,8 +266,10 @@ class Worker:
 
     def _close(self) -> None:
         ended = self.executor.stop(0.0 if self._exit_code else 5.0)
+        self._watch_gateways()
         for link in self.receiver.links:
-            link.flush_all()
+            if not link.gone:
+                link.flush_all()
         for monitor in self._monitors:
             monitor.close()
         for link in self.receiver.links:

@@ -52,6 +52,7 @@ class Receiver:
 
     Attributes:
         executor: set before the first poll.
+        handed_out: events given to the executor in all.
         links: the gateways; an item is replaced when a gateway is lost, by the receiving thread.
     """
 
@@ -73,6 +74,7 @@ class Receiver:
         self._by_gateway: dict[str, GatewayLink] = {}  # of the receiving thread
         self._refused: set[str] = set()  # of the receiving thread; bounded, see _refuse
         self._broken = False
+        self.handed_out = 0
         self._dying: list[GatewayLink] = []  # lost, but hooks still run; of the receiving thread
 
     # ------------------------------------------------------------------ for executors
@@ -140,6 +142,7 @@ class Receiver:
             else:
                 self._other(link, event, pairs)
         link.handed_out += len(pairs) - before
+        self.handed_out += len(pairs) - before
         link.arrived(batch.number, len(data))
 
     def _other(self, link: GatewayLink, event: Event, pairs: Pairs) -> None:
@@ -197,7 +200,8 @@ class Receiver:
 
     def _lost(self, link: GatewayLink, pairs: Pairs) -> None:
         """A gateway is gone, and so are its browsers: close what it had."""
-        logger.warning("gateway %s is gone", link.gateway)
+        level = logging.DEBUG if self.executor.stopping else logging.WARNING
+        logger.log(level, "gateway %s is gone", link.gateway)
         self._by_gateway.pop(link.gateway, None)
         for connection in list(link.connections.values()):
             event = Disconnect(connection.conn, 0, 1006, "the gateway is gone")

@@ -32,14 +32,16 @@ class HandshakeRequest(HttpRequest):
 
     Args:
         handshake: the upgrade request.
+        user_key: names the user that another worker had loaded; empty to ask the session.
     """
 
-    def __init__(self, handshake: Handshake) -> None:
+    def __init__(self, handshake: Handshake, user_key: str = "") -> None:
         # Not super().__init__(), which would fill in what is lazy here; ASGIRequest does the same.
         self._handshake = handshake
         self._session: SessionBase | None = None
         self._session_key: str | None = None
         self._user: User | None = None
+        self._user_key = user_key
         self.method = "GET"
         self.path = self.path_info = handshake.path
         self.resolver_match = None
@@ -87,7 +89,7 @@ class HandshakeRequest(HttpRequest):
     def user(self) -> User:
         """The session's user, loaded on first use and kept for the connection."""
         if self._user is None:
-            self._user = cast("User", SimpleLazyObject(lambda: load_user(self)))
+            self._user = cast("User", SimpleLazyObject(self._load_user))
         return self._user
 
     @user.setter
@@ -97,6 +99,17 @@ class HandshakeRequest(HttpRequest):
     def refresh_user(self) -> None:
         """Load :attr:`user` anew, from the session, at its next use."""
         self._user = None
+        self._user_key = ""
+
+    def _load_user(self) -> User:
+        return load_user(self, self._user_key)
+
+    def user_key(self, before: str) -> str:
+        """What names the user to another worker; ``before`` if nobody has asked for it yet."""
+        user = self._user
+        if user is None or (isinstance(user, SimpleLazyObject) and user._wrapped is empty):
+            return before
+        return user_key(user)
 
     def end_hook(self) -> None:
         """Save the session if the hook changed it, and forget its data: call it after each hook."""

@@ -55,8 +55,6 @@ class Frames:
 class _Stream:
     """Stands for the replies link's DEALER: batches go to the worker instead."""
 
-    endpoint = ""
-
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
 
@@ -64,6 +62,12 @@ class _Stream:
         # The worker always reads; if it is gone, so are we, by the reading thread.
         self._socket.sendall(Frames.wrap(data))
         return True
+
+    def receive(self) -> bytes | None:
+        return None
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 class _ChildExecutor(Executor):

@@ -240,10 +240,8 @@ class MultiprocessExecutor(Executor):
             batch = decode_replies(piece)
             for message in batch.messages:
                 self._note(child, message)
-            if batch.messages:
-                link.put(*batch.messages)
-            for conn, seq in batch.acks.items():
-                link.done(conn, seq, None)
+            link.pass_on(batch.messages, batch.acks)
+            for seq in batch.acks.values():
                 if child.disconnect is not None and seq >= child.disconnect.seq:
                     child.finished = True
         link.flush()
@@ -255,7 +253,6 @@ class MultiprocessExecutor(Executor):
             child.accepted = True
         elif isinstance(message, (Refuse, Released)):
             child.finished = True
-            child.connection.link.done(child.connection.conn, 0, None)
 
     def _report(self) -> None:
         """The template tells what became of a process."""

@@ -90,19 +90,17 @@ class Template:
 
 def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> None:
     """Fork on request, report ends, until the worker's end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker decides
     wake_in, wake_out = os.pipe()
     os.set_blocking(wake_out, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_out, warn_on_full_buffer=False)
     children: dict[int, int] = {}  # pid to key
     while True:
-        readable, _, _ = select.select([requests, wake_in], [], [], 5.0)
+        readable, _, _ = select.select([requests.fileno(), wake_in], [], [], 5.0)
         if wake_in in readable:
             os.read(wake_in, 4096)
             _reap(children, requests)
-        if requests not in readable:
+        if requests.fileno() not in readable:
             continue
         data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST.size, 1)
         if not data:
@@ -147,7 +145,6 @@ def _become(child: Callable[[socket.socket], None], end: socket.socket, close: l
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for descriptor in close:
             os.close(descriptor)
         child(end)

@@ -1,0 +1,1 @@
+"""Servers that django-ws is compared with and that are no Django."""

@@ -1,0 +1,1 @@
+"""One Django project behind every Django server of the comparison."""

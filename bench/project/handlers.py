@@ -1,0 +1,38 @@
+"""The scenarios as django-ws handlers."""
+
+from django_ws import WebSocketHandler
+
+from .work import block, query
+
+
+class Echo(WebSocketHandler):
+    def on_message(self, message):
+        self.send(message)
+
+
+class Sleep(WebSocketHandler):
+    def on_message(self, message):
+        block()
+        self.send(message)
+
+
+class Orm(WebSocketHandler):
+    def on_message(self, message):
+        query()
+        self.send(message)
+
+
+class Fan(WebSocketHandler):
+    def on_connect(self):
+        self.join("fan")
+
+    def on_message(self, message):
+        self.publish("fan", message)
+
+
+class Auth(WebSocketHandler):
+    def on_connect(self):
+        return self.user.is_authenticated
+
+    def on_message(self, message):
+        self.send(message)

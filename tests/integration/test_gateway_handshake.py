@@ -1,0 +1,263 @@
+"""Who gets in, what a refusal says, and what a worker learns of a handshake."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from django_ws.wire.messages import Accept, Refuse
+from tests.integration.gateway_harness import (
+    Client,
+    Gateway,
+    Saturated,
+    UnknownNamespace,
+    connected,
+    gateway,
+    masked,
+    request,
+    wait_until,
+)
+
+URL = r"/socket(?:/(?P<namespace>\w*))?(?:/(?P<room>[^/]+))?(?:/(?P<page>\d+))?/?"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Gateway]:
+    with gateway(websocket_url=URL, debug=True, allowed_origins=["https://good.example"]) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Gateway) -> Iterator[Client]:
+    server.registry.answer = Accept(0, "")
+    server.registry.error = None
+    with Client(server.port) as client:
+        yield client
+
+
+def test_what_a_worker_learns(server: Gateway, client: Client) -> None:
+    client.upgrade(
+        "/socket/ch%C3%A4t/a%20room?q=1&q=%2F",
+        Cookie="sessionid=s",
+        X__Forwarded__For="10.0.0.1",
+        X_Forwarded_For="spoofed",
+        Latin="caf\xe9",
+        **{"Sec-WebSocket-Protocol": "chat, superchat"},
+    )
+    handshake = server.session.handshake
+    assert handshake.namespace == "chät"
+    assert handshake.kwargs == {"room": "a room"}
+    assert (handshake.scheme, handshake.path) == ("http", "/socket/chät/a room")
+    assert handshake.query == "q=1&q=%2F"
+    assert handshake.subprotocols == ["chat", "superchat"]
+    assert handshake.client == client.sock.getsockname()
+    assert handshake.server == ("127.0.0.1", server.port)
+    assert abs(handshake.time - time.time()) < 5
+    headers = dict(handshake.headers)
+    assert headers["cookie"] == "sessionid=s"
+    assert headers["latin"] == "caf\xe9"
+    assert headers["x-forwarded-for"] == "10.0.0.1"
+    assert not any("_" in name for name in headers)
+
+
+@pytest.mark.parametrize("path", ["/socket", "/socket/", "/socket//"])
+def test_an_empty_namespace_is_the_default(server: Gateway, client: Client, path: str) -> None:
+    client.upgrade(path)
+    assert server.session.handshake.namespace == "default"
+
+
+def test_the_subprotocol_that_was_chosen(server: Gateway, client: Client) -> None:
+    server.registry.answer = Accept(0, "superchat")
+    answer = client.upgrade(**{"Sec-WebSocket-Protocol": "chat, superchat"})
+    assert answer["sec-websocket-protocol"] == "superchat"
+    assert "server" not in answer
+
+
+def test_what_was_sent_with_the_handshake_is_not_lost(server: Gateway, client: Client) -> None:
+    server.registry.answer = None
+    before = len(server.registry.sessions)
+    early = masked(1, b"first") + masked(2, b"x" * 50_000)
+    client.send(request(server.port) + early[:40_000])
+    wait_until(lambda: len(server.registry.sessions) > before)
+    session = server.session
+    server.call(lambda: session.verdict.set_result(Accept(0, "")))
+    client.send(early[40_000:])
+    assert client.head()[0] == 101
+    assert client.read() == (0x81, b"first")
+    assert client.read() == (0x82, b"x" * 50_000)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "text"),
+    [
+        ({"Host": "evil.example"}, 400, "'evil.example' to ALLOWED_HOSTS"),
+        ({"Host": "a.example, b.example"}, 400, ""),
+        ({"Host": None}, 400, ""),
+        ({"Origin": "https://evil.example"}, 403, "ALLOWED_ORIGINS"),
+        ({"Origin": "http://localhost:8000"}, 403, "localhost and 127.0.0.1 are two"),
+        ({"Origin": "null"}, 403, "origin"),
+        ({"Origin": None}, 403, "ALLOW_MISSING_ORIGIN"),
+        ({"Sec-WebSocket-Key": "short"}, 400, "Sec-WebSocket-Key"),
+        ({"Sec-WebSocket-Key": None}, 400, "Sec-WebSocket-Key"),
+        ({"Sec-WebSocket-Version": "8"}, 400, "Sec-WebSocket-Version"),
+        ({"Connection": "keep-alive"}, 426, "Connection"),
+        ({"Upgrade": None}, 426, "address of a WebSocket"),
+    ],
+)
+def test_refusals(
+    server: Gateway, client: Client, headers: dict[str, str | None], status: int, text: str
+) -> None:
+    before = len(server.registry.sessions)
+    code, body = client.refused(**headers)
+    assert code == status
+    assert text in body
+    assert len(server.registry.sessions) == before
+
+
+def test_other_ports_and_listed_origins_get_in(server: Gateway) -> None:
+    for origin in ("http://127.0.0.1:8000", "https://127.0.0.1", "https://good.example"):
+        with Client(server.port) as client:
+            client.upgrade(Origin=origin)
+
+
+def test_advice_is_for_debug_only() -> None:
+    with gateway() as server, Client(server.port) as client:
+        status, body = client.refused(Origin="https://evil.example")
+        assert (status, body) == (403, "This origin may not connect.\n")
+        assert server.counters["refused_origin"] == 1
+
+
+def test_a_missing_origin_can_be_allowed() -> None:
+    with gateway(allow_missing_origin=True) as server, Client(server.port) as client:
+        client.upgrade(Origin=None)
+
+
+def test_plain_requests(client: Client, server: Gateway) -> None:
+    client.send(b"GET /socket/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    status, _, headers = client.head()
+    assert (status, headers["upgrade"]) == (426, "websocket")
+    client.body(headers)
+    client.send(b"GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    status, _, headers = client.head()
+    assert status == 404
+    assert "WebSockets" in client.body(headers)
+    assert "server" not in headers
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(UnknownNamespace, 404), (Saturated, 503)], ids=["unknown", "saturated"]
+)
+def test_nobody_to_ask(
+    server: Gateway, client: Client, error: type[Exception], status: int
+) -> None:
+    server.registry.error = error
+    assert client.refused("/socket/chat/")[0] == status
+
+
+def test_a_handlers_refusal(server: Gateway, client: Client) -> None:
+    server.registry.answer = Refuse(0, 451, "not\r\nSet-Cookie: here")
+    client.send(request(server.port))
+    status, reason, headers = client.head()
+    assert (status, reason) == (451, "not Set-Cookie: here")
+    assert "set-cookie" not in headers
+    assert client.body(headers) == "451 not Set-Cookie: here\n"
+    assert server.ended() == (1006, "")
+
+
+def test_a_reason_beyond_ascii_is_in_the_body(server: Gateway, client: Client) -> None:
+    server.registry.answer = Refuse(0, 403, "für Mitglieder")
+    assert client.refused() == (403, "403 für Mitglieder\n")
+
+
+def test_no_verdict_in_time() -> None:
+    with gateway({"handshake_timeout": 0.1}) as server, Client(server.port) as client:
+        server.registry.answer = None
+        status, body = client.refused()
+        assert (status, body) == (503, "No worker answered in time.\n")
+        assert server.ended() == (1006, "")
+
+
+def test_a_client_that_leaves_before_the_verdict(server: Gateway) -> None:
+    server.registry.answer = None
+    before = len(server.registry.sessions)
+    with Client(server.port) as client:
+        client.send(request(server.port))
+        wait_until(lambda: len(server.registry.sessions) > before)
+    session = server.session
+    assert server.ended() == (1006, "")
+    server.call(lambda: session.verdict.set_result(Accept(0, "")))
+    assert session.client is None
+
+
+def test_caps() -> None:
+    with gateway({"max_connections": 3, "max_connections_per_ip": 2}) as server:
+        with connected(server), connected(server), Client(server.port) as third:
+            status, body = third.refused()
+            assert (status, body) == (503, "Too many connections from your address.\n")
+        wait_until(lambda: server.server.connections == 0)
+        with connected(server) as client:
+            client.frame(1, b"room again")
+            assert client.read() == (0x81, b"room again")
+    limits = {"max_connections": 1}
+    with gateway(limits) as server, connected(server), Client(server.port) as second:
+        assert second.refused()[0] == 503
+
+
+def test_refusals_do_not_count_as_connections() -> None:
+    with gateway({"max_connections_per_ip": 1}) as server:
+        for _ in range(3):
+            with Client(server.port) as client:
+                assert client.refused(Origin=None)[0] == 403
+        server.registry.answer = Refuse(0, 403, "")
+        for _ in range(3):
+            with Client(server.port) as client:
+                assert client.refused()[0] == 403
+        server.registry.answer = Accept(0, "")
+        with connected(server):
+            pass
+
+
+def test_a_slow_drip_is_cut_off() -> None:
+    with gateway({"idle_timeout": 0.2}) as server, Client(server.port) as client:
+        client.send(b"GET /socket/ HTTP/1.1\r\nHost: local")
+        assert client.at_end()
+
+
+def test_long_headers_are_cut_off() -> None:
+    with gateway({"max_header_size": 1000}) as server, Client(server.port) as client:
+        client.send(request(server.port, Long="x" * 1000))
+        assert client.at_end()
+        assert server.registry.sessions == []
+
+
+def test_without_descriptors_new_ones_are_refused_and_old_ones_live() -> None:
+    with gateway() as server, connected(server) as old:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        clients = [socket.socket() for _ in range(3)]
+        free = os.open(os.devnull, os.O_RDONLY)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+        try:
+            began = time.process_time()
+            for client in clients:
+                client.settimeout(5)
+                client.connect(("127.0.0.1", server.port))
+                with suppress(ConnectionResetError):
+                    assert client.recv(1) == b"", "not cut off"
+                old.frame(1, b"still there?")
+                assert old.read() == (0x81, b"still there?")
+            assert server.counters["accept_failures"] >= 2
+            assert time.process_time() - began < 0.3, "a busy loop"
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for client in clients:
+                client.close()
+        with connected(server) as again:
+            again.frame(1, b"welcome")
+            assert again.read() == (0x81, b"welcome")

@@ -1,0 +1,194 @@
+"""``python -m django_ws.gateway``, under a supervisor and alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from django_ws.control import CONTROL_FD, Channel
+from django_ws.options import GatewayConfig, Limits
+from tests.integration.gateway_harness import Client, wait_until
+
+DEADLINE = 10
+
+
+class Process:
+    """A gateway process as its supervisor sees it."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self.channel, theirs = Channel.pair()
+        self.messages: list[dict[str, Any]] = []
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "django_ws.gateway"],
+                env={**environment(), CONTROL_FD: str(theirs.fileno())},
+                pass_fds=[theirs.fileno()],
+                stderr=subprocess.PIPE,
+            )
+        self.send({"op": "config", "config": msgspec.to_builtins(config)})
+
+    def send(self, message: dict[str, object]) -> None:
+        assert self.channel.send(message)
+
+    def wait_for(self, op: str) -> dict[str, Any]:
+        """The next message of a kind."""
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            for number, message in enumerate(self.messages):
+                if message["op"] == op:
+                    return self.messages.pop(number)
+            left = deadline - time.monotonic()
+            assert left > 0, f"no {op!r}, but {self.messages}"
+            select.select([self.channel], [], [], left)
+            self.messages += self.channel.receive()
+
+    def end(self) -> tuple[int, str]:
+        """Exit code and standard error."""
+        assert self.process.stderr is not None
+        error = self.process.stderr.read().decode()
+        return self.process.wait(DEADLINE), error
+
+
+def environment() -> dict[str, str]:
+    """The test's own, without what is meant for its children."""
+    source = str(Path(__file__).parents[2] / "src")
+    return {**os.environ, "PYTHONPATH": source, "PYTHONWARNINGS": "error"}
+
+
+@contextmanager
+def supervised(config: GatewayConfig) -> Iterator[Process]:
+    """A process that is gone afterwards."""
+    running = Process(config)
+    try:
+        yield running
+    finally:
+        running.channel.close()
+        running.process.kill()
+        running.process.communicate()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> GatewayConfig:
+    return GatewayConfig(
+        project="tests",
+        port=0,
+        push_socket=f"ipc://{tmp_path}/push",
+        sub_socket=f"ipc://{tmp_path}/sub",
+        allowed_hosts=["127.0.0.1"],
+        limits=Limits(handshake_timeout=0.2, drain_timeout=3.0),
+    )
+
+
+def test_starts_refuses_without_workers_and_drains(config: GatewayConfig, tmp_path: Path) -> None:
+    with supervised(config) as running:
+        ready = running.wait_for("ready")
+        assert ready["host"] == "127.0.0.1"
+        with Client(ready["port"]) as client:
+            assert client.refused()[0] == 503
+        log = running.wait_for("log")
+        assert log["name"] == "django_ws.gateway"
+        assert "refused (503)" in log["message"]
+        os.kill(running.process.pid, signal.SIGINT)  # a terminal's Ctrl-C is not for the gateway
+        with Client(ready["port"]) as client:
+            assert client.refused()[0] == 503
+        running.send({"op": "drain", "seconds": 3.0})
+        assert running.end() == (0, "")
+        assert [path.name for path in tmp_path.iterdir() if path.is_socket()] == []
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "EOF"])
+def test_other_ways_to_stop_it(config: GatewayConfig, how: str) -> None:
+    with supervised(config) as running:
+        running.wait_for("ready")
+        if how == "EOF":
+            running.channel.close()
+        else:
+            running.process.send_signal(signal.SIGTERM)
+        assert running.end() == (0, "")
+
+
+def test_a_port_in_use_is_said_without_a_traceback(config: GatewayConfig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with supervised(msgspec.structs.replace(config, port=port)) as running:
+            message = running.wait_for("failed")["message"]
+            assert message == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+            assert running.end() == (1, "")
+
+
+def test_an_endpoint_in_use_is_said_without_a_traceback(config: GatewayConfig) -> None:
+    with supervised(config) as first:
+        first.wait_for("ready")
+        with supervised(config) as second:
+            assert second.wait_for("failed")["message"]
+            assert second.end() == (1, "")
+
+
+def test_alone_it_takes_its_configuration_from_a_descriptor(config: GatewayConfig) -> None:
+    read, write = os.pipe()
+    with (
+        open(write, "wb") as file,
+        subprocess.Popen(
+            [sys.executable, "-m", "django_ws.gateway"],
+            env={**environment(), "DJANGO_WS_CONFIG_FD": str(read)},
+            pass_fds=[read],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process,
+    ):
+        os.close(read)
+        file.write(json.dumps(msgspec.to_builtins(config)).encode())
+        file.close()
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        assert line.startswith("Gateway listening at http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=DEADLINE) == (b"", b"")
+        assert process.returncode == 0
+
+
+def test_alone_it_says_what_is_wrong_in_one_line(config: GatewayConfig, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_bytes(msgspec.json.encode(msgspec.structs.replace(config, certfile="missing.pem")))
+    with file.open("rb") as opened:
+        done = subprocess.run(
+            [sys.executable, "-m", "django_ws.gateway"],
+            env={**environment(), "DJANGO_WS_CONFIG_FD": str(opened.fileno())},
+            pass_fds=[opened.fileno()],
+            capture_output=True,
+            timeout=DEADLINE,
+        )
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    assert b"missing.pem" in done.stderr
+    wait_until(lambda: not list(tmp_path.glob("sub*.sock")))
+
+
+def test_it_starts_fast_and_knows_no_django() -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, django_ws.gateway.__main__; print('django' in sys.modules)",
+        ],
+        env=environment(),
+        capture_output=True,
+        check=True,
+        timeout=DEADLINE,
+    )
+    assert done.stdout == b"False\n"
+    assert time.monotonic() - began < 2  # 0.25 s on an idle machine

@@ -1,0 +1,165 @@
+"""Handlers that do as the tests tell them, and note in the journal what happened."""
+
+import json
+import os
+import threading
+import time
+
+from django.core.exceptions import PermissionDenied
+from journal import note
+
+from django_ws import JsonWebSocketHandler, Reject, WebSocketHandler
+
+
+class Echo(WebSocketHandler):
+    def on_message(self, message):
+        self.send(message)
+
+
+class Noting(WebSocketHandler):
+    """Notes the connection by what its query string calls it."""
+
+    @property
+    def who(self):
+        return self.request.GET.get("who", "")
+
+    def on_connect(self):
+        note("connect", self.who)
+
+    def on_close(self):
+        note("close", self.who, self.close_code, self.close_reason)
+
+
+class Hooks(Noting):
+    RETURNS = {"none": None, "false": False, "true": True, "zero": 0, "text": "", "object": []}
+
+    def on_open(self, message):
+        note("open", self.who, message)
+        return self.RETURNS.get(message)
+
+    def on_message(self, message):
+        command, _, rest = message.partition(" ")
+        if command == "nap":  # keeps the connection busy, so that what follows is queued
+            time.sleep(float(rest))
+        note("message", self.who, message)
+        if command == "close":
+            code, _, reason = rest.partition(" ")
+            self.close(int(code), reason)
+        elif command == "raise":
+            raise ValueError(rest)
+        elif command == "denied":
+            raise PermissionDenied
+        elif command == "exit":
+            os._exit(7)
+        self.send(f"had {message}")
+
+
+class Door(Noting):
+    """``on_connect`` does what the query says."""
+
+    def on_connect(self):
+        super().on_connect()
+        door = self.request.GET.get("door", "")
+        self.send("from on_connect")
+        self.send(b"and more")
+        if self.request.GET.get("subprotocol"):
+            self.subprotocol = self.request.GET["subprotocol"]
+        if door == "reject":
+            raise Reject(451, "not here")
+        if door == "denied":
+            raise PermissionDenied
+        if door == "raise":
+            raise RuntimeError("the door is broken")
+        if door == "slow":
+            time.sleep(5)
+        return {"true": True, "false": False}.get(door)
+
+    def on_message(self, message):
+        self.send(json.dumps([dict(self.kwargs), self.namespace, self.subprotocol]))
+
+
+class Sleep(Noting):
+    def on_message(self, message):
+        note("sleep", self.who)
+        time.sleep(float(message))
+        self.send("done")
+
+
+class Loop(Noting):
+    def on_open(self, message):
+        self.state["period"] = float(message)
+        self._loop()
+        return True
+
+    def on_restore(self):
+        if "period" in self.state:
+            self._loop()
+
+    def _loop(self):
+        while not self.wait(self.state["period"]):
+            self.state["turns"] = self.state.get("turns", 0) + 1
+            self.send(str(self.state["turns"]))
+        note("loop ends", self.who, self.closed, self.stopping)
+
+
+class Sender(WebSocketHandler):
+    """Sends what the message describes: kind and size."""
+
+    def on_message(self, message):
+        kind, size = message.split()
+        body = "x" * int(size)
+        if kind == "later":
+            threading.Thread(target=self._later, args=(body,)).start()
+        else:
+            self.send(body if kind == "text" else body.encode())
+
+    def _later(self, body):
+        time.sleep(0.1)  # so that the hook has returned
+        self.send(body)
+
+
+class Json(JsonWebSocketHandler):
+    def on_open(self, message):
+        self.send_json({"open": message})
+
+    def on_message(self, message):
+        self.send_json({"message": message})
+
+
+class State(WebSocketHandler):
+    def on_message(self, message):
+        self.state["count"] = self.state.get("count", 0) + 1
+        self.send(f"{self.state['count']} {os.getpid()}")
+
+
+class Flood(Noting):
+    """Sends faster than anybody reads, until that fails."""
+
+    def on_message(self, message):
+        body = b"x" * int(message)
+        began = before = time.monotonic()
+        sent = 0
+        try:
+            while True:
+                before = time.monotonic()
+                self.send(body)
+                sent += len(body)
+        except Exception as error:
+            now = time.monotonic()
+            note("flood", self.who, type(error).__name__, sent, now - before, now - began)
+            raise
+
+
+class Ledger(Noting):
+    """Notes each message, counts it in its state, and answers; some take longer than others."""
+
+    def on_restore(self):
+        note("restore", self.who, self.state.get("count", 0))
+
+    def on_message(self, message):
+        number = int(message)
+        if number % 7 == 0:
+            time.sleep(0.01)
+        count = self.state["count"] = self.state.get("count", 0) + 1
+        note("handled", self.who, number, count)
+        self.send(f"{number} {count}")
