@@ -58,7 +58,9 @@ def test_a_saved_handler_speaks_over_the_same_connection(page: Page, demo: Demo)
 
 def test_strangers_break_nothing(page: Page, demo: Demo) -> None:
     page.goto(demo.url)
-    expect(page.locator("#break-pid")).to_have_text(re.compile(r"\d+"), timeout=TIMEOUT)
+    pid = page.locator("#break-pid")
+    expect(pid).to_have_text(re.compile(r"\d+"), timeout=TIMEOUT)
+    alive = pid.inner_text()
     token = page.input_value("#break-form [name=token]")
     csrf = {"csrfmiddlewaretoken": page.input_value("#break-form [name=csrfmiddlewaretoken]")}
 
@@ -69,4 +71,6 @@ def test_strangers_break_nothing(page: Page, demo: Demo) -> None:
     assert status("/restart/") == 403
     assert status("/kill/", token=token) == 403
     assert status("/kill/", **csrf, token="1") == 403
+    expect(pid).to_have_text(alive)
     assert status("/kill/", **csrf, token=token) == 204
+    expect(pid).not_to_have_text(alive, timeout=TIMEOUT)

@@ -223,9 +223,18 @@ def test_refusals_do_not_count_as_connections() -> None:
             pass
 
 
-def test_a_slow_drip_is_cut_off() -> None:
+@pytest.mark.parametrize(
+    "drip",
+    [
+        b"",
+        b"GET /socket/ HTTP/1.1\r\nHost: local",
+        b"POST /socket/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe",
+    ],
+    ids=["silence", "head", "body"],
+)
+def test_a_slow_drip_is_cut_off(drip: bytes) -> None:
     with gateway({"idle_timeout": 0.2}) as server, Client(server.port) as client:
-        client.send(b"GET /socket/ HTTP/1.1\r\nHost: local")
+        client.send(drip)
         assert client.at_end()
 
 

@@ -147,7 +147,7 @@ def test_one_chatty_client_does_not_starve_another() -> None:
                     other.frame(1, b"quick")
                     assert other.read() == (0x81, b"quick")
                     latencies.append(time.monotonic() - began)
-                assert sorted(latencies)[90] < 0.05
+                assert sorted(latencies)[90] < 0.2
             finally:
                 stop.set()
                 thread.join()

@@ -65,7 +65,7 @@ class Process:
 def environment() -> dict[str, str]:
     """The test's own, without what is meant for its children."""
     source = str(Path(__file__).parents[2] / "src")
-    return {**os.environ, "PYTHONPATH": source, "PYTHONWARNINGS": "error"}
+    return {**os.environ, "PYTHONPATH": source}
 
 
 @contextmanager

@@ -39,6 +39,7 @@ def server(certificate: tuple[Path, Path]) -> Iterator[Gateway]:
         "max_pending": 200_000,
         "send_timeout": 0.3,
         "close_timeout": 0.5,
+        "idle_timeout": 1.0,
     }
     with gateway(limits, certfile=cert, keyfile=key) as running:
         yield running
@@ -106,6 +107,11 @@ def test_the_window_and_a_slow_reader(server: Gateway, client: Client) -> None:
     while server.call(lambda: session.client.writable):
         server.call(lambda: session.client.send(2, b"x" * 50_000))
     assert server.ended(session) == (3008, "too slow")
+
+
+def test_a_client_that_does_not_shake_hands_is_cut_off(server: Gateway) -> None:
+    with Client(server.port) as client:
+        assert client.at_end()
 
 
 def test_a_bad_certificate_is_said(tmp_path: Path) -> None:

@@ -121,10 +121,12 @@ class Server:
             self._loop, limits, self.counters, self._pings, self._stalls, self._released
         )
         self._gate = handshake.Gate(config, registry, self._caps, context, self._journal)
+        idle = limits.idle_timeout or None
         self._http = HTTPServer(
             self._application(),
             max_header_size=limits.max_header_size or READ_AHEAD,
-            idle_connection_timeout=limits.idle_timeout or None,
+            idle_connection_timeout=idle,
+            body_timeout=None if config.proxy_port else idle,
             max_buffer_size=READ_AHEAD,
             max_body_size=proxy.MAX_BODY if config.proxy_port else READ_AHEAD,
         )

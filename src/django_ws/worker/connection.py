@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ class WorkerConnection:
         closing: closed by either side; set by the receiving thread or a hook, never cleared.
         closed_here: closed by the handler, so that no further message reaches it.
         unconfirmed: bytes sent and not confirmed; guarded by the link's lock.
+        thread: what the executor needs in order to find the stack of the running hook.
         hook_started: ``time.monotonic()`` at which the running hook began; 0 while none runs.
     """
 
@@ -90,6 +92,7 @@ class WorkerConnection:
         "queue",
         "runner",
         "subprotocol",
+        "thread",
         "unconfirmed",
     )
 
@@ -111,6 +114,7 @@ class WorkerConnection:
         self.busy = False
         self.queue: list[Event] = []
         self.runner: object = None
+        self.thread: object = None
         self.closing = False
         self.closed_here = False
         self.close_code: int | None = None
@@ -314,6 +318,11 @@ class WorkerConnection:
         self.link.done(self.conn, 0, None)
         self.link.connections.pop(self.conn, None)
         self.link.flush()
+
+    def stack(self) -> str:
+        """Where the running hook is, as a traceback has it; for logs."""
+        frame = self.executor.frame_of(self.thread)
+        return "".join(traceback.format_stack(frame)) if frame is not None else "(unknown)"
 
     def handle(self, event: Event) -> bool:
         """Run the hooks for one event and acknowledge it.

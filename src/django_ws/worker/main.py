@@ -24,6 +24,7 @@ from .executors import Executor, Settings, make_executor
 from .executors.child import child_main
 from .executors.multiprocess import MultiprocessExecutor
 from .executors.template import Template
+from .hangs import HangWatch
 from .link import GatewayLink
 from .receiver import Receiver
 
@@ -86,6 +87,7 @@ def _settings(config: WorkerConfig) -> Settings:
         max_outgoing=limits.max_outgoing,
         send_timeout=limits.send_timeout,
         count_users=bool(limits.max_connections_per_user),
+        namespaces=config.namespaces,
     )
 
 
@@ -129,6 +131,8 @@ class Worker:
             name: NamespaceInfo(item.on_worker_lost, item.history_size, item.history_ttl)
             for name, item in config.namespaces.items()
         }
+        # In multiprocess mode the children look themselves, and are ended.
+        self._hangs = HangWatch({} if config.mode == "multiprocess" else config.namespaces)
         self._ready = False
         self._reported = 0
         self._modules = len(sys.modules)
@@ -200,6 +204,8 @@ class Worker:
         return True
 
     def _beat(self) -> None:
+        if self._hangs.wanted:
+            self._hangs.look(self.receiver.connections(), time.monotonic())
         accepting = not self._retiring and not self.executor.saturated()
         for link in self.receiver.links:
             if link.gateway and not link.gone:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import FrameType
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from ...base import WebSocketHandler
+    from ...options import NamespaceConfig
     from ...wire.messages import Event
     from ..connection import WorkerConnection
     from ..link import GatewayLink
@@ -28,6 +31,7 @@ class Settings:
         max_pending: bytes that may be on their way to one connection.
         max_outgoing: bytes of the largest message a handler may send.
         send_timeout: seconds ``send`` waits for a client that does not read; 0 for ever.
+        namespaces: by name; for the deadlines of their hooks.
         count_users: tell the gateway whose connection it is.
     """
 
@@ -36,6 +40,7 @@ class Settings:
     max_outgoing: int = 1024 * 1024
     send_timeout: float = 10.0
     count_users: bool = False
+    namespaces: Mapping[str, NamespaceConfig] = field(default_factory=dict)
 
 
 class EventSource(Protocol):
@@ -115,6 +120,10 @@ class Executor:
     def parked(self) -> Iterator[None]:
         """Around a hook's ``wait``."""
         yield
+
+    def frame_of(self, thread: object) -> FrameType | None:
+        """The innermost frame of the thread that runs a connection's hook."""
+        return sys._current_frames().get(thread) if isinstance(thread, int) else None
 
     def cannot_move(self, handler_class: type[WebSocketHandler]) -> None:
         """Say once per class why its connections are closed when a worker is replaced."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import select
+import signal
 import socket
 import struct
 import threading
+import time
 from collections.abc import Mapping
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, ClassVar
@@ -14,6 +18,7 @@ from ...wire.codec import decode_events
 from ...wire.messages import Confirm, Connect, Disconnect, Event, Restore
 from .. import hygiene
 from ..connection import WorkerConnection
+from ..hangs import HangWatch
 from ..link import GatewayLink
 from .base import Executor, Settings
 
@@ -102,12 +107,14 @@ def child_main(
             first event is Connect or Restore; an empty batch asks looping hooks to end.
     """
     inbox: SimpleQueue[tuple[WorkerConnection, Event]] = SimpleQueue()
+    main_thread = threading.get_ident()
     thread = threading.Thread(
         target=_read, args=(sock, handlers, settings, inbox), name="ws-read", daemon=True
     )
     thread.start()
     while True:
         connection, event = inbox.get()
+        connection.thread = main_thread
         alive = connection.handle(event)
         connection.link.flush_all()
         if not alive:
@@ -122,8 +129,15 @@ def _read(
     inbox: SimpleQueue[tuple[WorkerConnection, Event]],
 ) -> None:
     frames = Frames()
+    watch = HangWatch(settings.namespaces)
     connection: WorkerConnection | None = None
     while True:
+        if not select.select([sock], [], [], 0.25 if watch.wanted else None)[0]:
+            if connection is not None and watch.look([connection], time.monotonic()):
+                connection.link.flush_all()
+                logging.shutdown()
+                os.kill(os.getpid(), signal.SIGKILL)
+            continue
         try:
             data = sock.recv(65536)
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import ClassVar
 
 import gevent
@@ -23,6 +24,13 @@ class GeventExecutor(ThreadedExecutor):
             link.flushing = True
             # Runs after the greenlets that are ready now, so it takes their replies along.
             gevent.spawn(self._flush, link)
+
+    @staticmethod
+    def _here() -> object:
+        return gevent.getcurrent()
+
+    def frame_of(self, thread: object) -> FrameType | None:
+        return getattr(thread, "gr_frame", None)
 
     def _handled(self, connection: WorkerConnection) -> None:
         self.sent(connection.link)

@@ -218,6 +218,7 @@ class PoolExecutor(Executor):
             if successor is not None:
                 self.source.flush()
                 self._wake(successor)
+            connection.thread = me.ident
             started = time.monotonic()
             if leading:
                 self._hook_started = started

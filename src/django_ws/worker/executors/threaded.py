@@ -96,6 +96,7 @@ class ThreadedExecutor(Executor):
 
     def _run(self, connection: WorkerConnection, inbox: Inbox) -> None:
         link = connection.link
+        connection.thread = self._here()
         try:
             while True:
                 event = inbox.get()
@@ -108,6 +109,10 @@ class ThreadedExecutor(Executor):
             hygiene.end_of_thread()
             with self._lock:
                 self._threads.discard(threading.current_thread())
+
+    @staticmethod
+    def _here() -> object:
+        return threading.get_ident()
 
     def _handled(self, connection: WorkerConnection) -> None:
         # A bare acknowledgement is in no hurry; the receiving thread sends it.

@@ -1,0 +1,1 @@
+"""Measures servers side by side: see docs/performance.md."""
