@@ -159,9 +159,10 @@ def fan_out(
     lasts: list[float] = []
     end = clock() + seconds
     while clock() < end or len(lasts) < least:
+        waiting = set(peers)
         sent = clock()
         peers[0].send(swarm.dialect.message)
-        times = _collect(swarm, set(peers), sent + limit)
+        times = _collect(swarm, waiting, sent + limit)
         delays += [at - sent for at in times]
         lasts.append(times[-1] - sent)
     return delays, lasts

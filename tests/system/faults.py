@@ -1,315 +1,324 @@
-"""The fault harness: load, faults, and an oracle that accounts for every message.
-
-Each client numbers its messages from 1; the ``Ledger`` handler notes each in the journal, counts it
-in its state, and answers with both numbers. What the clients saw and what the journal says is
-compared at the end.
-"""
+"""The faults that the harness makes, while a load runs; tests and ``scripts/soak`` share them."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
-import itertools
+import os
+import signal
+import socket
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, WebSocketException
+from websockets.exceptions import WebSocketException
 
-from .server import Project, Server
+from .load import Load, back, soon
+from .oracle import Verdict, all_closed, judge
+from .server import Server
 
-__all__ = ["Load", "Verdict", "judge", "soon"]
+__all__ = ["FAULTS", "Fault", "Report", "RawClient", "run"]
 
 
-async def soon(
-    condition: Callable[[], object], seconds: float = 10.0, what: object = ""
-) -> object:
-    """Wait until the condition is true."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, what() if callable(what) else (what or condition)
-        await asyncio.sleep(0.01)
-    return result
+@dataclass(frozen=True)
+class Fault:
+    """What is done, and what is promised about it.
+
+    Attributes:
+        do: makes the fault; returns figures.
+        lossless: nothing may be lost, repeated or closed.
+        stops: the server is down afterwards.
+        settings: of the server's ``DJANGO_WS``.
+        flags: of the command.
+    """
+
+    do: Callable[[Server, Load, bool], Awaitable[dict[str, float]]]
+    lossless: bool = False
+    stops: bool = False
+    settings: dict[str, object] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
 
 @dataclass
-class Session:
-    """One connection as its client saw it.
+class Report:
+    """One fault's outcome.
 
     Attributes:
-        sent: how many messages were given to the socket.
-        answers: numbers that came back, with the handler's count.
-        close_code: what the client saw; ``None`` while it sees the connection open.
-        ours: the client closed it itself.
+        figures: seconds, MiB and so on, by name.
     """
 
-    who: str
-    sent: int = 0
-    answers: list[tuple[int, int]] = field(default_factory=list)
-    close_code: int | None = None
-    ours: bool = False
+    fault: str
+    namespace: str
+    verdict: Verdict
+    figures: dict[str, float]
 
-    @property
-    def settled(self) -> bool:
-        """Whether nothing can be expected any more."""
-        return self.close_code is not None or (
-            bool(self.answers or not self.sent)
-            and (not self.sent or self.answers[-1][0] >= self.sent)
-        )
+    def wrong(self) -> list[str]:
+        """Which promises were broken."""
+        verdict, fault = self.verdict, FAULTS[self.fault]
+        zero = ["unsignalled", "reordered", "wrong_state", "ghosts"]
+        if fault.lossless:
+            zero += ["lost", "repeated", "closed_again", "cut"]
+        elif self.namespace != "again":
+            zero += ["repeated"]
+        broken = [f"{name}={getattr(verdict, name)}" for name in zero if getattr(verdict, name)]
+        if self.figures.get("back_s", 0) > BACK_WITHIN:
+            broken.append(f"back after {self.figures['back_s']:.2f} s")
+        if self.figures.get("on_close_s", 0) > CLOSED_WITHIN:
+            broken.append(f"on_close after {self.figures['on_close_s']:.2f} s")
+        return broken + verdict.details if broken else []
 
 
-class Load:
-    """Clients that send at a steady rate, and connect again whenever they are cut.
+#: Seconds until the service is back, and until ``on_close`` has run everywhere. The first leaves
+#: room for a machine that the tests share with others: a worker has to import Django first.
+BACK_WITHIN = 5.0 if os.environ.get("CI") else 3.0
+CLOSED_WITHIN = 5.0
+
+
+async def run(
+    name: str, server: Server, namespace: str, *, clients: int, rate: float, long: bool = False
+) -> Report:
+    """Make one fault under load, and account for every message.
 
     Args:
-        url: with the namespace.
-        clients: how many.
-        rate: messages per second of each.
+        namespace: ``ledger`` (``on_worker_lost`` close) or ``again`` (redeliver).
+        clients: connections; ``rate`` messages per second each.
+        long: more of it.
     """
+    fault = FAULTS[name]
+    before = server.memory()
+    async with Load(server.url + namespace, clients, rate) as load:
+        await load.progress()
+        figures = await fault.do(server, load, long)
+        if not fault.stops:
+            await load.progress()
+        await load.settle()
+    figures["on_close_s"] = await all_closed(server.project, load.sessions, CLOSED_WITHIN + 5)
+    if not fault.stops:
+        after = server.memory()
+        for process, size in after.items():
+            figures[f"{process}_grew_mib"] = (size - before[process]) / 2**20
+    return Report(name, namespace, judge(load.sessions, server.project), figures)
 
-    _names = itertools.count(1)
 
-    def __init__(self, url: str, clients: int, rate: float) -> None:
-        self._url = url
-        self._rate = rate
-        self._clients = clients
-        self._sending = True
-        self._sockets: dict[str, ClientConnection] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self.sessions: list[Session] = []
-        self.current: dict[int, Session] = {}
-        self.connected_at: list[float] = []
+# ---------------------------------------------------------------- workers
 
-    async def __aenter__(self) -> Load:
-        self._tasks = [
-            asyncio.create_task(self._client(number)) for number in range(self._clients)
-        ]
-        await soon(lambda: len(self.current) == self._clients, 20)
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self._sending = False
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+async def worker_killed(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """``kill -9`` of a worker in the middle of its work."""
+    longest = 0.0
+    for _ in range(5 if long else 2):
+        server.workers()[0].kill()
+        longest = max(longest, await back(server.url))
+        await load.progress()
+    return {"back_s": longest}
 
-    async def progress(self, messages: int = 2, seconds: float = 15.0) -> None:
-        """Wait until every client is connected and has got so many more answers."""
-        goal: dict[int, tuple[Session | None, int]] = {}
 
-        def answered(number: int) -> bool:
-            session = self.current.get(number)
-            if session is None:
-                return False
-            before, count = goal.get(number, (None, 0))
-            if before is not session:
-                goal[number] = (session, len(session.answers))
-                return False
-            return len(session.answers) - count >= messages
+async def worker_paused(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """SIGSTOP of a worker, SIGCONT some seconds later."""
+    worker = server.workers()[0]
+    worker.suspend()
+    await asyncio.sleep(5.0 if long else 2.5)
+    worker.resume()
+    return {"back_s": await back(server.url)}
 
-        await soon(
-            lambda: all([answered(number) for number in range(self._clients)]),
-            seconds,
-            lambda: f"no progress: {self.stuck()}",
+
+async def workers_replaced(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """SIGHUP, again as soon as all workers are new."""
+    longest, times = 0.0, 20 if long else 3
+    for _ in range(times):
+        old = {worker.pid for worker in server.workers()}
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGHUP)
+        await soon(lambda old=old: _replaced(server, old), 30, server.output)
+        longest = max(longest, time.monotonic() - began)
+    return {"replacements": times, "replaced_s": longest}
+
+
+def _replaced(server: Server, old: set[int]) -> bool:
+    new = {worker.pid for worker in server.workers()}
+    return len(new) == len(old) and not old & new
+
+
+async def sighups_in_a_loop(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """SIGHUP again and again, faster than workers start."""
+    for _ in range(50 if long else 10):
+        server.process.send_signal(signal.SIGHUP)
+        await load.progress(1)
+    return {}
+
+
+# ---------------------------------------------------------------- gateway and all
+
+
+async def gateway_killed(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """``kill -9`` of the gateway: every client is cut off."""
+    victims = [session for session in load.sessions if session.close_code is None]
+    server.gateway().kill()
+    figures = {"on_close_s": await all_closed(server.project, victims)}
+    figures["back_s"] = await back(server.url)
+    return figures
+
+
+async def stopped(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """SIGTERM to the supervisor."""
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    await soon(lambda: server.process.poll() is not None, 40, server.output)
+    assert server.process.returncode == 0, server.output()
+    return {"stopped_s": time.monotonic() - began}
+
+
+# ---------------------------------------------------------------- clients
+
+
+class RawClient:
+    """A client that does its handshake and then only what it is told; no frame is answered."""
+
+    def __init__(self, server: Server, path: str, receive_buffer: int = 0) -> None:
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", server.port))
+        self.socket.settimeout(10)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall(
+            f"GET /socket/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += self.socket.recv(1)
+        assert b" 101 " in answer, answer
 
-    def stuck(self) -> list[Session]:
-        """Open sessions whose messages were not all answered."""
-        return [session for session in self.sessions if not session.settled]
+    def send(self, text: str) -> None:
+        """Send a short text message, masked with zeros."""
+        data = text.encode()
+        assert len(data) < 126
+        self.socket.sendall(bytes([0x81, 0x80 | len(data)]) + bytes(4) + data)
 
-    async def settle(self, seconds: float = 15.0) -> None:
-        """Stop sending, wait for the answers that are due, close."""
-        self._sending = False
-        with contextlib.suppress(AssertionError):  # the oracle says what is missing
-            await soon(lambda: not self.stuck(), seconds)
-        await asyncio.gather(*[self._close(s) for s in self.sessions if s.who in self._sockets])
 
-    async def _close(self, session: Session) -> None:
-        if session.close_code is None:
-            session.ours = True
-        await self._sockets[session.who].close()
+async def slow_readers(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """Clients that never read, whose handlers send without end."""
+    names = [f"slow{number}" for number in range(20 if long else 4)]
+    began = time.monotonic()
+    clients = []
+    for name in names:
+        client = await asyncio.to_thread(RawClient, server, f"flood?who={name}", 4096)
+        clients.append(client)
+        client.send("100000")
+    figures: dict[str, float] = {}
 
-    async def _client(self, number: int) -> None:
-        await asyncio.sleep(number / self._clients / self._rate)
-        while self._sending:
-            session = Session(f"c{next(self._names)}")
+    def all_gave_up() -> bool:
+        memory = server.memory()
+        figures["peak_mib"] = max(figures.get("peak_mib", 0), sum(memory.values()) / 2**20)
+        notes = [note for note in server.project.journal("flood") if note[1] in names]
+        return len(notes) == len(names)
+
+    await soon(all_gave_up, 30)
+    figures["gave_up_s"] = time.monotonic() - began
+    for client in clients:
+        client.socket.close()
+    await soon(lambda: _closed(server, names), 10)
+    return figures
+
+
+async def half_open(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """Clients that are there no more, though nobody says so."""
+    names = [f"gone{number}" for number in range(100 if long else 10)]
+    clients = [
+        await asyncio.to_thread(RawClient, server, f"hooks?who={name}") for name in names
+    ]
+    began = time.monotonic()
+    await soon(lambda: _closed(server, names), 20)
+    for client in clients:
+        client.socket.close()
+    return {"noticed_s": time.monotonic() - began}
+
+
+async def reconnect_storm(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """Many clients are cut at once and come back at once."""
+    number = 1000 if long else 300
+
+    async def open_one() -> ClientConnection:
+        deadline = time.monotonic() + 30
+        while True:
             try:
-                socket = await connect(
-                    f"{self._url}?who={session.who}",
-                    compression=None,
-                    proxy=None,
-                    ping_interval=None,
-                    max_queue=None,
-                    open_timeout=5,
+                return await connect(
+                    server.url, compression=None, proxy=None, open_timeout=15, ping_interval=None
                 )
-            except (OSError, InvalidHandshake, TimeoutError, WebSocketException):
+            except (OSError, WebSocketException):
+                assert time.monotonic() < deadline
                 await asyncio.sleep(0.1)
-                continue
-            self.connected_at.append(time.monotonic())
-            self.sessions.append(session)
-            self.current[number] = session
-            self._sockets[session.who] = socket
-            try:
-                await self._talk(socket, session)
-            finally:
-                if self._sending:
-                    self.current.pop(number, None)
-                self._sockets.pop(session.who, None)
 
-    async def _talk(self, socket: ClientConnection, session: Session) -> None:
-        sender = asyncio.create_task(self._send(socket, session))
-        try:
-            async for message in socket:
-                number, count = str(message).split()
-                session.answers.append((int(number), int(count)))
-        except WebSocketException:
-            pass
-        finally:
-            sender.cancel()
-            if not session.ours:
-                session.close_code = socket.close_code
-        await asyncio.gather(sender, return_exceptions=True)
+    async def echo(socket: ClientConnection) -> None:
+        await socket.send("hello")
+        assert await asyncio.wait_for(socket.recv(), 10) == "hello"
 
-    async def _send(self, socket: ClientConnection, session: Session) -> None:
-        while self._sending:
-            session.sent += 1
+    sockets = await asyncio.gather(*[open_one() for _ in range(number)])
+    for client in sockets:
+        client.transport.abort()
+    began = time.monotonic()
+    sockets = await asyncio.gather(*[open_one() for _ in range(number)])
+    await asyncio.gather(*[echo(client) for client in sockets])
+    took = time.monotonic() - began
+    await asyncio.gather(*[client.close() for client in sockets])
+    return {"storm": number, "all_back_s": took}
+
+
+async def queue_flood(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """Clients that send without pause to handlers that are busy."""
+    stop = False
+    figures: dict[str, float] = {"flooded": 0}
+
+    async def flood() -> None:
+        async with connect(server.url + "sleep", compression=None, proxy=None) as socket:
+            reader = asyncio.create_task(_drop(socket))
             with contextlib.suppress(WebSocketException):
-                await socket.send(str(session.sent))
-            await asyncio.sleep(1 / self._rate)
+                while not stop:
+                    # Valid for `Sleep`, padded so that it fills the window by its bytes, too.
+                    await socket.send("0.02" + " " * 8000)
+                    figures["flooded"] += 1
+            reader.cancel()
+            socket.transport.abort()
+
+    tasks = [asyncio.create_task(flood()) for _ in range(30 if long else 10)]
+    await load.progress(15 if long else 5, 60)
+    memory = server.memory()
+    figures["peak_mib"] = sum(memory.values()) / 2**20
+    stop = True
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return figures
 
 
-@dataclass
-class Verdict:
-    """What the oracle counted.
-
-    Attributes:
-        lost: sent, but never handled.
-        repeated: handled again.
-        reordered: handled or answered after a later one.
-        unsignalled: neither handled and answered, nor followed by a close that the client saw.
-        wrong_state: handled with a state that does not fit.
-        ghosts: accepted connections without an ``on_close``.
-        closed_again: ``on_close`` that ran more than once.
-        cut: sessions closed by the server, by close code.
-    """
-
-    sent: int = 0
-    handled: int = 0
-    lost: int = 0
-    repeated: int = 0
-    reordered: int = 0
-    unsignalled: int = 0
-    wrong_state: int = 0
-    ghosts: int = 0
-    closed_again: int = 0
-    cut: dict[int, int] = field(default_factory=dict)
-    details: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return " ".join(f"{name}={value}" for name, value in asdict(self).items() if value)
-
-    def note(self, text: str) -> None:
-        """Keep a few examples."""
-        if len(self.details) < 10:
-            self.details.append(text)
+async def _drop(socket: ClientConnection) -> None:
+    async for _ in socket:
+        pass
 
 
-def judge(sessions: list[Session], project: Project, *, redelivered: bool = False) -> Verdict:
-    """Compare what clients saw with what handlers noted; all connections are closed by now.
-
-    Args:
-        redelivered: a message may be answered again, too.
-    """
-    verdict = Verdict()
-    handled: dict[str, list[tuple[int, int, int]]] = {}
-    closes: Counter[str] = Counter()
-    accepted = set()
-    for what, who, pid, _, *more in project.journal():
-        if what == "handled":
-            handled.setdefault(str(who), []).append((more[0], more[1], pid))  # type: ignore[arg-type]
-        elif what == "close":
-            closes[str(who)] += 1
-        elif what == "connect":
-            accepted.add(str(who))
-    cut: Counter[int] = Counter()
-    for session in sessions:
-        notes = handled.get(session.who, [])
-        if session.close_code is not None:
-            cut[session.close_code] += 1
-        _judge_session(verdict, session, notes)
-        if closes[session.who] == 0:
-            verdict.ghosts += 1
-            verdict.note(f"{session.who}: no on_close")
-        verdict.closed_again += max(0, closes[session.who] - 1)
-    verdict.cut = dict(cut)
-    return verdict
+def _closed(server: Server, names: list[str]) -> bool:
+    return set(names) <= {note[1] for note in server.project.journal("close")}
 
 
-def _judge_session(
-    verdict: Verdict, session: Session, notes: list[tuple[int, int, int]]
-) -> None:
-    numbers = [number for number, _, _ in notes]
-    seen = set(numbers)
-    answered = {number for number, _ in session.answers}
-    verdict.sent += session.sent
-    verdict.handled += len(seen)
-    verdict.repeated += len(numbers) - len(seen)
-    for number in range(1, session.sent + 1):
-        verdict.lost += number not in seen
-        if session.close_code is None and not (number in seen and number in answered):
-            verdict.unsignalled += 1
-            verdict.note(f"{session.who}: {number} of {session.sent} vanished")
-    highest, before, before_pid = 0, 0, 0
-    for number, count, pid in notes:
-        # Going back is a redelivery, which only another worker does, from there on in order.
-        if number <= before and pid == before_pid:
-            verdict.reordered += 1
-            verdict.note(f"{session.who}: {number} after {before}")
-        if number > highest + 1:
-            verdict.reordered += 1
-            verdict.note(f"{session.who}: {number} after {highest}, a gap")
-        highest, before, before_pid = max(highest, number), number, pid
-        if count != number:
-            verdict.wrong_state += 1
-            verdict.note(f"{session.who}: count {count} with {number}")
-    answers = [number for number, _ in session.answers]
-    first = list(dict.fromkeys(answers))
-    if first != sorted(first):
-        verdict.reordered += 1
-        verdict.note(f"{session.who}: answers {answers[:30]}")
-    if len(first) != len(answers) and len(numbers) == len(seen):
-        verdict.repeated += len(answers) - len(first)
-        verdict.note(f"{session.who}: answers repeated {answers[:30]}")
-
-
-async def all_closed(project: Project, sessions: list[Session], seconds: float = 5.0) -> float:
-    """Wait until ``on_close`` has run for all of them; how long that took, in seconds."""
-    began = time.monotonic()
-    names = {session.who for session in sessions}
-    with contextlib.suppress(AssertionError):  # the oracle says which
-        await soon(
-            lambda: names <= {note[1] for note in project.journal("close")},
-            seconds,
-        )
-    return time.monotonic() - began
-
-
-async def back(url: str, seconds: float = 20.0) -> float:
-    """Seconds until a new connection is served."""
-    began = time.monotonic()
-    while True:
-        try:
-            async with connect(
-                url, compression=None, proxy=None, open_timeout=2, close_timeout=0.1
-            ) as socket:
-                await socket.send("hello")
-                await asyncio.wait_for(socket.recv(), 2)
-                return time.monotonic() - began
-        except (OSError, TimeoutError, WebSocketException):
-            assert time.monotonic() - began < seconds, "the service did not come back"
-            await asyncio.sleep(0.02)
-
-
-Fault = Callable[[Server, Load], Awaitable[None]]
+FAULTS = {
+    "worker_killed": Fault(worker_killed),
+    "one_of_two_workers_killed": Fault(worker_killed, flags=("--workers", "2")),
+    "worker_paused": Fault(worker_paused, lossless=True),
+    "workers_replaced": Fault(workers_replaced, lossless=True),
+    "two_workers_replaced": Fault(workers_replaced, lossless=True, flags=("--workers", "2")),
+    "sighups_in_a_loop": Fault(sighups_in_a_loop, lossless=True),
+    "gateway_killed": Fault(gateway_killed),
+    "stopped": Fault(stopped, stops=True),
+    "slow_readers": Fault(slow_readers, lossless=True, settings={"SEND_TIMEOUT": 1}),
+    "half_open": Fault(
+        half_open, lossless=True, settings={"PING_INTERVAL": 0.5, "PING_TIMEOUT": 0.5}
+    ),
+    "reconnect_storm": Fault(
+        reconnect_storm, lossless=True, settings={"MAX_CONNECTIONS_PER_IP": 5000}
+    ),
+    "queue_flood": Fault(queue_flood, lossless=True),
+}

@@ -65,6 +65,7 @@ class Session:
         "_client",
         "_confirm_due",
         "_full",
+        "_group_backlog",
         "_received",
         "_registry",
         "_window",
@@ -118,6 +119,7 @@ class Session:
         self._full = False
         self._received = 0  # bytes from the worker that are not confirmed yet
         self._confirm_due = False
+        self._group_backlog = 0  # bytes of group messages since the client's queue was full
 
     # ------------------------------------------------------------------ from the browser's side
 
@@ -160,6 +162,7 @@ class Session:
 
     def writable(self) -> None:
         """The client's queue fell below ``max_pending`` again."""
+        self._group_backlog = 0
         if self._confirm_due:
             self._confirm()
 
@@ -252,11 +255,15 @@ class Session:
         if client is None:
             if self._backlog is not None:
                 self._backlog.append((frame, message))
-        elif client.writable:
-            client.send_frame(frame, message.opcode, message.data)
-        else:
-            self._registry.counters["closed_slow"] += 1
-            client.close(3008, "too slow")
+            return
+        if not client.writable:
+            # What its own handler sent is bounded by the send window; this is on top of it.
+            self._group_backlog += len(frame)
+            if self._group_backlog > self._registry.max_pending:
+                self._registry.counters["closed_slow"] += 1
+                client.close(3008, "too slow")
+                return
+        client.send_frame(frame, message.opcode, message.data)
 
     def close(self, close: Close) -> None:
         """The worker closes the connection; what it has not had yet is not for it any more."""

@@ -86,8 +86,8 @@ class Registry:
         self.sessions: dict[int, Session] = {}
         self.window_messages = limits.window_messages
         self.window_bytes = limits.window_bytes
-        self._max_pending = limits.max_pending or 2**62
-        self.confirm_step = self._max_pending // 4
+        self.max_pending = limits.max_pending or 2**62
+        self.confirm_step = self.max_pending // 4
         self._max_handshakes = limits.max_pending_handshakes or 2**31
         self._hang_timeout = limits.hang_timeout or 1e9
         self._loop = loop
@@ -395,7 +395,7 @@ class Registry:
             Welcome(
                 self.incarnation,
                 hello.link,
-                self._max_pending,
+                self.max_pending,
                 self.config.limits.max_outgoing,
             )
         )

@@ -219,21 +219,26 @@ class MultiprocessExecutor(Executor):
                     continue
                 if events & selectors.EVENT_WRITE:
                     with child.lock:
-                        self._selector.modify(child.socket, selectors.EVENT_READ, child)
-                        self._write(child)
+                        if not child.dead:  # it may have been dropped in this very turn
+                            self._selector.modify(child.socket, selectors.EVENT_READ, child)
+                            self._write(child)
                 if events & selectors.EVENT_READ:
                     self._from_child(child)
 
-    def _from_child(self, child: Child) -> None:
+    def _from_child(self, child: Child) -> bool:
+        """Take what a child says. False if nothing came."""
         try:
             data = child.socket.recv(262144)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
-            self._gone(child)
-            return
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(child.socket)
+            if child.finished or self._refusing_until == float("inf"):
+                self._gone(child)
+            return False  # else the template tells how it ended
         connection = child.connection
         link = connection.link
         for piece in child.frames.feed(data):
@@ -245,6 +250,7 @@ class MultiprocessExecutor(Executor):
                 if child.disconnect is not None and seq >= child.disconnect.seq:
                     child.finished = True
         link.flush()
+        return True
 
     def _note(self, child: Child, message: Reply) -> None:
         if isinstance(message, SaveSnapshot):
@@ -275,6 +281,8 @@ class MultiprocessExecutor(Executor):
         elif status < 0:
             child.pid = pid
         else:
+            while self._from_child(child):
+                pass  # its last words: the report may have overtaken them
             self._gone(child, status)
 
     def _gone(self, child: Child, status: int | None = None) -> None:

