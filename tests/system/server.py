@@ -105,6 +105,7 @@ class Command:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "PYTHONUNBUFFERED": "1",
+            "DJANGO_SETTINGS_MODULE": "settings",  # pytest-django has set it, too
         }
         with self._output.open("w") as output:
             self.process = subprocess.Popen(

@@ -27,6 +27,7 @@ from ..wire.messages import (
     Leave,
     NamespaceInfo,
     Refuse,
+    Release,
     Released,
     Reply,
     Retiring,
@@ -126,12 +127,15 @@ class Registry:
         Args:
             deadline: loop time at which to give up.
         """
-        while self.sessions and self._loop.time() < deadline:
+        while self.sessions and self._links and self._loop.time() < deadline:
             self._emptied.clear()
             try:
                 await asyncio.wait_for(self._emptied.wait(), deadline - self._loop.time())
             except TimeoutError:
-                logger.warning("%d on_close not acknowledged in time", len(self.sessions))
+                break
+        if self.sessions:
+            self.counters["on_close_abandoned"] += len(self.sessions)
+            logger.warning("%d on_close not acknowledged in time", len(self.sessions))
 
     def close(self) -> None:
         """Close all sockets and remove their files."""
@@ -275,9 +279,8 @@ class Registry:
             self._stranger(identity, batch)
             return
         if batch.receiver != self.incarnation:
-            if batch.receiver == "" and link.confirmed:
-                self._lose(link, "it lost its link to this gateway")
-                self._fence(identity, batch.sender, "its link to this gateway broke")
+            if batch.receiver == "":
+                self._introduced_again(identity, link, batch)
             return
         number = batch.number
         if number:
@@ -391,14 +394,22 @@ class Registry:
         self._loop.add_reader(sender.monitor_fileno(), self._on_link, link)
         self._loop.add_reader(sender.fileno(), self._on_writable, link)
         self._on_link(link)
-        link.post(
-            Welcome(
-                self.incarnation,
-                hello.link,
-                self.max_pending,
-                self.config.limits.max_outgoing,
-            )
-        )
+        self._welcome(link)
+
+    def _welcome(self, link: WorkerLink) -> None:
+        limits = self.config.limits
+        link.post(Welcome(self.incarnation, link.hello.link, self.max_pending, limits.max_outgoing))
+
+    def _introduced_again(self, identity: bytes, link: WorkerLink, batch: ReplyBatch) -> None:
+        """A worker that is known here says Hello."""
+        hello = batch.messages[0] if batch.messages else None
+        if link.confirmed:
+            self._lose(link, "it lost its link to this gateway")
+            self._fence(identity, batch.sender, "its link to this gateway broke")
+        elif isinstance(hello, Hello) and hello.link != link.hello.link:
+            # Its link was down since the last one, so it does not take that one's Welcome.
+            link.hello = hello
+            self._welcome(link)
 
     def _joined(self, link: WorkerLink) -> None:
         link.confirmed = True
@@ -463,6 +474,7 @@ class Registry:
         link.health = Health.RETIRING
         for session in list(link.sessions.values()):
             session.release()
+        link.post(Release(0))
 
     def _drop_link(self, link: WorkerLink) -> None:
         if self._links.pop(link.incarnation, None) is not None:
@@ -499,6 +511,8 @@ class Registry:
             self._orphan(session, unsent.get(session.conn, session.seq + 1))
         for session in link.stalled:
             session.resume()
+        if not self._links:
+            self._emptied.set()  # there is nobody for drain() to wait for
         self._learn()
         self._dispatch()
 

@@ -57,6 +57,11 @@ class LocalConnection:
     def user(self) -> AbstractBaseUser | AnonymousUser:
         return self.request.user
 
+    @property
+    def closed_here(self) -> bool:
+        # The test closes only between hooks.
+        return self.closed
+
     def refresh_user(self) -> None:
         self.request.refresh_user()
 

@@ -152,7 +152,10 @@ class Confirm(msgspec.Struct, array_like=True, tag=5, gc=False):
 
 
 class Release(msgspec.Struct, array_like=True, tag=6, gc=False):
-    """Asks a retiring worker to give a connection back; nothing of it is in flight."""
+    """Asks a retiring worker to give a connection back, once it has handled what came before.
+
+    With conn 0 it answers :class:`Retiring`: no connection comes that the worker does not know yet.
+    """
 
     conn: int
 
@@ -205,7 +208,8 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
 
     Attributes:
         endpoint: where its PULL socket can be reached.
-        link: number of the replies link that this came on, returned in :class:`Welcome`.
+        link: number of the replies link that this came on, returned in :class:`Welcome`. It
+            changes whenever that link was down.
         pid: for people and the supervisor.
         started: seconds since the epoch; the newest ready worker's namespaces are in force.
         namespaces: by name.

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..base import WebSocketHandler
@@ -62,6 +62,7 @@ class WorkerConnection:
         runner: whatever else the executor keeps for the connection.
         closing: closed by either side; set by the receiving thread or a hook, never cleared.
         closed_here: closed by the handler, so that no further message reaches it.
+        over: the last hook has run, so an event that comes all the same is dropped.
         unconfirmed: bytes sent and not confirmed; guarded by the link's lock.
         thread: what the executor needs in order to find the stack of the running hook.
         hook_started: ``time.monotonic()`` at which the running hook began; 0 while none runs.
@@ -89,6 +90,7 @@ class WorkerConnection:
         "lifecycle",
         "link",
         "namespace",
+        "over",
         "queue",
         "runner",
         "subprotocol",
@@ -117,6 +119,7 @@ class WorkerConnection:
         self.thread: object = None
         self.closing = False
         self.closed_here = False
+        self.over = False
         self.close_code: int | None = None
         self.close_reason = ""
         self.subprotocol: str | None = None
@@ -128,9 +131,10 @@ class WorkerConnection:
         self._request: HandshakeRequest | None = None
         self._state: dict[str, Any] | None = None
         self._saved = (b"", "", True)
-        # What a hook sends before the connection is accepted; bounded by the send window.
+        # What a hook sends before the connection is accepted; bounded by the largest message a
+        # handler may send, guarded by the link's lock.
         self._buffer: list[Reply] | None = None
-        self._waker: threading.Event | None = None
+        self._waker: threading.Condition | None = None  # made under the link's lock
 
     # ------------------------------------------------------------------ for handlers
 
@@ -193,29 +197,41 @@ class WorkerConnection:
         if len(data) > limit:
             raise MessageTooBig(len(data), limit)
         reply = Send(self.conn, opcode, data)
-        buffer = self._buffer
-        if buffer is not None:
-            self.unconfirmed += len(data)
-            if self.unconfirmed > limit:
-                raise MessageTooBig(self.unconfirmed, limit)
-            buffer.append(reply)
+        if self._buffer is not None and self._put_aside(reply):
             return
         if not self.link.put_send(self, reply):
             self._send_when_read(reply)
         self.executor.sent(self.link)
 
+    def _put_aside(self, reply: Reply) -> bool:
+        """Keep what is to follow the acceptance. False if that has just been said."""
+        with self.link.lock:
+            buffer = self._buffer
+            if buffer is None:
+                return False
+            if type(reply) is Send:
+                size = self.unconfirmed + len(reply.data)
+                if size > self.executor.max_outgoing:
+                    raise MessageTooBig(size, self.executor.max_outgoing)
+                self.unconfirmed = size
+            buffer.append(reply)
+        return True
+
     def _send_when_read(self, reply: Send) -> None:
         """Wait until the client has read enough, at most ``SEND_TIMEOUT``."""
         self.link.flush()
         limit = self.executor.send_timeout
-        deadline = time.monotonic() + (limit or 1e9)
-        while not self.link.put_send(self, reply):
-            if self.closing:
-                raise ConnectionClosed(self.close_code or 1006, self.close_reason)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise SendTimeout(f"the client has not read for {limit:g} s")
-            self.pause(min(left, 1.0))
+        done = False
+
+        def settled() -> bool:
+            nonlocal done
+            done = not self.closing and self.link.put_send(self, reply)
+            return done or self.closing
+
+        if not self._wait_for(settled, limit or None):
+            raise SendTimeout(f"the client has not read for {limit:g} s")
+        if not done:
+            raise ConnectionClosed(self.close_code or 1006, self.close_reason)
 
     def close(self, code: int, reason: str) -> None:
         if self.closing:
@@ -245,30 +261,21 @@ class WorkerConnection:
         )
 
     def _put(self, reply: Reply) -> None:
-        if self._buffer is not None:
-            self._buffer.append(reply)
-        else:
+        if self._buffer is None or not self._put_aside(reply):
             self.link.put(reply)
             self.executor.sent(self.link)
 
     def wait(self, seconds: float | None) -> bool:
-        deadline = None if seconds is None else time.monotonic() + seconds
         hygiene.release()
         self.link.flush()
         self.hook_started, started = 0.0, self.hook_started
         with self.executor.parked():
-            while not self.closing and not self.executor.stopping:
-                left = 3600.0 if deadline is None else deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self.pause(left)
+            ended = self._wait_for(lambda: self.closing or self.executor.stopping, seconds)
         if started:
             self.hook_started = time.monotonic()
-        if not self.closing and not self.executor.stopping:
-            return False
-        if not self.closing:
+        if ended and not self.closing:
             self.interrupted = True
-        return True
+        return ended
 
     # ------------------------------------------------------------------ for the lifecycle
 
@@ -297,23 +304,23 @@ class WorkerConnection:
         """Let waiting hooks look again."""
         waker = self._waker
         if waker is not None:
-            waker.set()
+            with waker:
+                waker.notify_all()
 
-    def pause(self, seconds: float) -> None:
-        """Sleep until :meth:`wake` or the time is over."""
-        # Two threads may wait for one connection, so the event is shared and stays; whoever was
-        # woken looks again at what it waits for.
-        if self._waker is None:
-            self._waker = threading.Event()
+    def _wait_for(self, ready: Callable[[], bool], seconds: float | None) -> bool:
+        """Sleep until a :meth:`wake` after which ``ready()`` holds. False if the time is over."""
         waker = self._waker
-        waker.clear()
-        if not self.closing and not self.executor.stopping:
-            waker.wait(seconds)
+        if waker is None:
+            with self.link.lock:
+                waker = self._waker = self._waker or threading.Condition(threading.Lock())
+        with waker:
+            return waker.wait_for(ready, seconds)
 
     # ------------------------------------------------------------------ for executors
 
     def turn_away(self, refusal: Refuse) -> None:
         """There is nothing to run the handler with."""
+        self.over = self.closing = True
         self.link.put(refusal)
         self.link.done(self.conn, 0, None)
         self.link.connections.pop(self.conn, None)
@@ -331,6 +338,10 @@ class WorkerConnection:
             False once the connection has ended here, so that nothing more may come.
         """
         kind = type(event)
+        if self.over:
+            # The receiving thread had looked it up before its last hook was done.
+            self.link.done(self.conn, 0, None)
+            return False
         if kind is Message:
             if not self.closed_here:
                 data = event.data  # type: ignore[union-attr]
@@ -350,6 +361,7 @@ class WorkerConnection:
             alive, seq = self._handle_release(), 0
         self.link.done(self.conn, seq, self._save() if alive else None)
         if not alive:
+            self.over = True
             self.link.connections.pop(self.conn, None)
         return alive
 
@@ -361,12 +373,14 @@ class WorkerConnection:
             if self.executor.count_users:
                 user = user_key(self.user)
         except Refusal as refusal:
-            self._buffer = None
             self.closing = True
+            self._buffer = None
             self.link.put(Refuse(self.conn, refusal.status, refusal.reason))
             return False
-        buffer, self._buffer = self._buffer, None
-        self.link.put(Accept(self.conn, self.subprotocol or "", user), *buffer)
+        with self.link.lock:
+            # Other threads may be sending, and nothing may overtake what they sent before.
+            buffer, self._buffer = self._buffer, None
+            self.link.append(Accept(self.conn, self.subprotocol or "", user), *buffer)
         return True
 
     def _handle_release(self) -> bool:
@@ -399,7 +413,7 @@ class WorkerConnection:
         if self._state is not None:
             try:
                 state = encode_state(self._state, state)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, RuntimeError) as error:
                 self.lifecycle._failed("state", error)
         if self._request is not None:
             user = self._request.user_key(user)

@@ -23,6 +23,10 @@ logger = logging.getLogger("django_ws.handler")
 class Host(Connection, Protocol):
     """What the lifecycle needs of a connection beyond what handlers do."""
 
+    @property
+    def closed_here(self) -> bool:
+        """Whether the handler has closed it, so that it gets no further message."""
+
     def before_hook(self) -> None:
         """Called before every hook: database hygiene."""
 
@@ -46,6 +50,9 @@ class Refusal(Exception):
 
 class Lifecycle:
     """The hooks of one connection.
+
+    Whatever leaves a hook stays here, ``SystemExit`` and ``asyncio.CancelledError`` included: the
+    thread that ran it has other connections to serve.
 
     Args:
         handler_class: the namespace's handler.
@@ -86,7 +93,7 @@ class Lifecycle:
         except ConnectionClosed:
             # The browser went away while the hook ran: nobody sees the status.
             raise Refusal(500, "") from None
-        except (Exception, SystemExit) as exception:
+        except BaseException as exception:
             if self.reraise:
                 raise
             self._log("on_connect", exception)
@@ -106,7 +113,7 @@ class Lifecycle:
             self._instantiate()
             if not ended:
                 self._run("on_restore")
-        except (Exception, SystemExit) as exception:
+        except BaseException as exception:
             self._failed("on_restore", exception)
 
     def message(self, data: str | bytes) -> None:
@@ -117,11 +124,12 @@ class Lifecycle:
             if not self.opened:
                 self.opened = True
                 hook = "on_open"
-                if self._run(hook, message) is not None or self.host.closed:
+                # Closed by the browser, it still gets its message; closed by the hook, it does not.
+                if self._run(hook, message) is not None or self.host.closed_here:
                     return
                 hook = "on_message"
             self._run(hook, message)
-        except (Exception, SystemExit) as exception:
+        except BaseException as exception:
             self._failed(hook, exception)
 
     def close(self) -> None:
@@ -132,7 +140,7 @@ class Lifecycle:
             self._run("on_close")
         except ConnectionClosed:
             return
-        except (Exception, SystemExit) as exception:
+        except BaseException as exception:
             if self.reraise:
                 raise
             self._log("on_close", exception)
@@ -180,7 +188,7 @@ class Lifecycle:
             self._run("on_error", exception)
         except ConnectionClosed:
             return
-        except (Exception, SystemExit) as another:
+        except BaseException as another:
             self._log("on_error", another)
             host.close(1011, "internal error")
 

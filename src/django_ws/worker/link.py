@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..options import MAX_BATCH
 from ..wire.codec import ReplyBatch, encode
-from ..wire.messages import WIRE_VERSION, GroupSend, Heartbeat, Hello, Reply, SaveSnapshot, Send
+from ..wire.messages import (
+    WIRE_VERSION,
+    GroupSend,
+    Heartbeat,
+    Hello,
+    Released,
+    Reply,
+    SaveSnapshot,
+    Send,
+)
 
 if TYPE_CHECKING:
     from .connection import WorkerConnection
@@ -48,7 +57,8 @@ class GatewayLink:
     gateway is lost, the link swallows what is put: nobody could read it.
 
     Args:
-        index: number of this link in the worker.
+        number: what :class:`.Hello` calls this link; another one each time it was down, so that
+            the Welcome of a gateway that is gone again can be told from its successor's.
         socket: the connected DEALER, which a successor of this link takes over.
         project, incarnation: go into every batch.
 
@@ -59,14 +69,16 @@ class GatewayLink:
         expected, received, seen: number of the next batch of events, of the last one, and when
             it came; the receiving thread's.
         gone: the monitor says that the gateway went away; set once, by the links thread.
+        told: the gateway has been told that this worker retires; the main thread's.
+        drained: it has answered that nothing new is on its way; the receiving thread's.
         lost: nothing is sent any more; set once, by the receiving thread.
         flushing: a flush is already arranged for; the gevent executor's.
         handed_out, handled: events given to the executor, and those done with; the receiving
             thread's, and guarded by lock.
     """
 
-    def __init__(self, index: int, socket: ReplySocket, project: str, incarnation: str) -> None:
-        self.index = index
+    def __init__(self, number: int, socket: ReplySocket, project: str, incarnation: str) -> None:
+        self.number = number  # raised by the links thread
         self.project = project
         self.incarnation = incarnation
         self.gateway = ""
@@ -76,6 +88,8 @@ class GatewayLink:
         self.received = 0
         self.seen = 0.0
         self.gone = False
+        self.told = False
+        self.drained = False
         self.lost = False
         self.flushing = False
         self.handed_out = 0
@@ -89,12 +103,13 @@ class GatewayLink:
         self._number = 0  # guarded by _send_lock
         self._told = 0  # guarded by _send_lock
         self._unreturned = 0  # bytes; the receiving thread's
+        self._accepting = True  # as of the last heartbeat; the links thread's
 
     def successor(self) -> GatewayLink:
         """The link to whatever takes this gateway's place."""
         with self._send_lock:
             self.lost = True
-        return GatewayLink(self.index, self.socket, self.project, self.incarnation)
+        return GatewayLink(self.number, self.socket, self.project, self.incarnation)
 
     # ------------------------------------------------------------------ receiving thread
 
@@ -111,26 +126,26 @@ class GatewayLink:
         self._unreturned += size
         if self._unreturned >= CREDIT_BYTES or number - self._told >= CREDIT_BATCHES:
             self._unreturned = 0
-            self.beat(True)
+            self.beat(self._accepting)
 
     # ------------------------------------------------------------------ any thread
 
     def put(self, *messages: Reply) -> None:
         """Append to the outbox; leaves with the next :meth:`flush`."""
         with self.lock:
-            self._messages.extend(messages)
-            for message in messages:
-                if type(message) is Send or type(message) is GroupSend:
-                    self._size += len(message.data)
+            self.append(*messages)
+
+    def append(self, *messages: Reply) -> None:
+        """What :meth:`put` does, for callers that have ``lock``."""
+        self._messages.extend(messages)
+        for message in messages:
+            self._size += _size(message)
 
     def pass_on(self, messages: list[Reply], acks: dict[int, int]) -> None:
         """Append a batch of a connection's own process, so that it stays one."""
         with self.lock:
-            self._messages.extend(messages)
+            self.append(*messages)
             self._acks.update(acks)
-            for message in messages:
-                if isinstance(message, (Send, GroupSend)):
-                    self._size += len(message.data)
 
     def put_send(self, connection: WorkerConnection, message: Send) -> bool:
         """Append one message for a browser unless its send window is used up.
@@ -159,7 +174,7 @@ class GatewayLink:
         with self.lock:
             self.handled += 1
             if saved is not None:
-                self._messages.append(saved)
+                self.append(saved)
             if seq:
                 self._acks[conn] = seq
 
@@ -182,6 +197,7 @@ class GatewayLink:
         """Like :meth:`flush`, but returns only when our own part is on its way."""
         with self._send_lock:
             self._send_outbox()
+        self.flush()  # what others put meanwhile and left to us
 
     def hello(self, hello: Hello) -> None:
         """Announce this worker; skipped while the link is not up."""
@@ -189,6 +205,7 @@ class GatewayLink:
 
     def beat(self, accepting: bool) -> None:
         """Send a heartbeat, which returns credit, too."""
+        self._accepting = accepting
         if self.gateway:
             self._send_uncounted(Heartbeat(accepting))
 
@@ -200,6 +217,7 @@ class GatewayLink:
                 self.socket.send(encode(self._batch(0, [message], {})))
             finally:
                 self._send_lock.release()
+            self.flush()  # what others put meanwhile and left to us
 
     def _send_outbox(self) -> None:
         with self.lock:
@@ -251,6 +269,7 @@ class GatewayLink:
             return self.socket.receive()
         finally:
             self._send_lock.release()
+            self.flush()  # what others put meanwhile and left to us
 
     def close(self) -> None:
         """Close the socket, with a moment for what is queued."""
@@ -258,12 +277,22 @@ class GatewayLink:
             self.socket.close()
 
 
+def _size(message: Reply) -> int:
+    """Bytes of a message's payload."""
+    kind = type(message)
+    if kind is Send or kind is GroupSend:
+        return len(message.data)  # type: ignore[union-attr]
+    if kind is SaveSnapshot or kind is Released:
+        return len(message.snapshot.state)  # type: ignore[union-attr]
+    return 0
+
+
 def _cut(messages: list[Reply]) -> list[list[Reply]]:
     """Cut into runs of at most ``MAX_BATCH`` bytes of payload, or one larger message."""
     parts: list[list[Reply]] = [[]]
     room = MAX_BATCH
     for message in messages:
-        size = len(message.data) if isinstance(message, (Send, GroupSend)) else 0
+        size = _size(message)
         if size > room and parts[-1]:
             parts.append([])
             room = MAX_BATCH

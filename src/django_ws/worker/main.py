@@ -187,18 +187,21 @@ class Worker:
             return False
         if not self._retiring:
             self._retiring = True
-            for link in self.receiver.links:
-                if link.gateway and not link.gone:
-                    # Sent by the receiving thread: this one must not wait for a gateway's end,
-                    # since it is the one that notices.
-                    link.put(Retiring())
             self.executor.retire()
-        if not self.receiver.connections():
+        links = [link for link in self.receiver.links if link.gateway and not link.gone]
+        for link in links:
+            if not link.told:
+                link.told = True
+                # Sent by the receiving thread: this one must not wait for a gateway's end, since
+                # it is the one that notices.
+                link.put(Retiring())
+        if all(link.drained for link in links) and not self.receiver.connections():
             return True
         if time.monotonic() < self._deadline:
             return False
         logger.warning(
-            "%d connections are still in hooks at the deadline", len(self.receiver.connections())
+            "the deadline is over; %d connections are not handed over",
+            len(self.receiver.connections()),
         )
         self._exit_code = 3
         return True
@@ -219,7 +222,7 @@ class Worker:
         for link in strangers:
             link.hello(
                 Hello(
-                    self._events.endpoint, link.index, os.getpid(), self._started, self._namespaces
+                    self._events.endpoint, link.number, os.getpid(), self._started, self._namespaces
                 )
             )
         waited = time.time() - self._started
@@ -241,8 +244,11 @@ class Worker:
         for index, monitor in enumerate(self._monitors):
             link = self.receiver.links[index]
             changes = monitor.changes()
-            if link.gateway and not all(changes):
-                link.gone = True
+            if not all(changes):
+                # First the number, then the look: the receiving thread does it the other way round.
+                link.number += len(self._monitors)
+                if link.gateway:
+                    link.gone = True
             answer = link.answer()
             if answer is not None:
                 try:

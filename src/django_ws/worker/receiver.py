@@ -17,6 +17,7 @@ from ..wire.messages import (
     Event,
     Message,
     Refuse,
+    Release,
     Restore,
     Welcome,
 )
@@ -123,7 +124,7 @@ class Receiver:
             return
         link = self._by_gateway.get(batch.sender)
         if link is None:
-            link = self._welcomed(batch.project, batch.sender, batch.messages)
+            link = self._welcomed(batch.project, batch.sender, batch.messages, batch.number)
             if link is None:
                 return
         if batch.number != link.expected:
@@ -151,6 +152,9 @@ class Receiver:
             return
         if isinstance(event, Welcome):
             return
+        if isinstance(event, Release) and not event.conn:
+            link.drained = True
+            return
         connection = link.connections.get(event.conn)
         if connection is None:
             return  # refused or released meanwhile; the gateway knows by now, or soon
@@ -177,20 +181,27 @@ class Receiver:
 
     # ------------------------------------------------------------------ gateways
 
-    def _welcomed(self, project: str, gateway: str, messages: list[Event]) -> GatewayLink | None:
+    def _welcomed(
+        self, project: str, gateway: str, messages: list[Event], number: int
+    ) -> GatewayLink | None:
         first = messages[0] if messages else None
         if project != self._project:
             self._refuse(gateway, f"it serves the project {project!r}, not {self._project!r}")
             return None
-        if not isinstance(first, Welcome) or not 0 <= first.link < len(self.links):
+        if not isinstance(first, Welcome):
             self._refuse(gateway, "it did not introduce itself")
             return None
-        link = self.links[first.link]
+        link = self.links[first.link % len(self.links)]
+        if first.link != link.number:
+            return None  # meant for a time before the link was down; another one will come
         if link.gateway:
             self._refuse(gateway, "another one is on its link")
             return None
         self._by_gateway[gateway] = link
+        link.expected = number
         link.welcome(gateway, first.max_pending)
+        if first.link != link.number:
+            link.gone = True  # it went down meanwhile, which the links thread could not put here
         return link
 
     def _refuse(self, gateway: str, reason: str) -> None:

@@ -30,7 +30,11 @@ def encode_state(state: dict[str, Any], before: bytes = b"") -> bytes:
         return b""
     try:
         data = _encode(state)
-    except (TypeError, OverflowError):
+    except OverflowError as error:
+        raise ValueError(f"an int in the handler's state is too large: {error}") from None
+    except RecursionError:
+        raise ValueError("the handler's state is nested too deeply") from None
+    except TypeError:
         _check(state, "state")
         raise
     if data == before:

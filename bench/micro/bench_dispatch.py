@@ -1,0 +1,103 @@
+"""The worker's way to a hook and back, per message: no link, no other thread."""
+
+import pytest
+from django_ws import WebSocketHandler
+from django_ws.wire.codec import encode
+from django_ws.wire.messages import TEXT, Connect, Handshake, Message
+from django_ws.worker.connection import WorkerConnection
+from django_ws.worker.executors.base import Executor, Settings
+from django_ws.worker.executors.pool import PoolExecutor, PoolThread
+from django_ws.worker.link import GatewayLink
+
+MESSAGE = Message(1, 2, TEXT, b"x" * 64)
+
+
+class Echo(WebSocketHandler):
+    def on_message(self, message):
+        self.send(message)
+
+
+class Silent(WebSocketHandler):
+    def on_message(self, message):
+        pass
+
+
+class Socket:
+    def send(self, data, timeout=0.0):
+        return True
+
+
+class Source:
+    def flush(self):
+        pass
+
+    def connections(self):
+        return []
+
+
+class Quiet(Executor):
+    name = "none"
+
+    def sent(self, link):
+        pass
+
+
+def connected(handler, executor):
+    link = GatewayLink(0, Socket(), "project", "1" * 16)
+    link.welcome("0" * 16, 1 << 40)
+    handshake = Handshake(
+        "default", {}, "http", "/socket/", "", [], ("127.0.0.1", 1), ("127.0.0.1", 2), [], 0.0
+    )
+    connection = WorkerConnection(1, "default", encode(handshake), handler, link, executor)
+    assert connection.handle(Connect(1, 1, "default", encode(handshake)))
+    link.flush()
+    return connection
+
+
+def emptied(connection):
+    """An outbox that grows without end would be measured, too."""
+    link = connection.link
+    link._messages.clear()
+    connection.unconfirmed = 0
+
+
+@pytest.mark.parametrize("handler", [Silent, Echo])
+def bench_handle(benchmark, handler):
+    connection = connected(handler, Quiet(Source(), Settings()))
+
+    def run():
+        connection.handle(MESSAGE)
+        emptied(connection)
+
+    benchmark(run)
+
+
+@pytest.mark.parametrize("handler", [Silent, Echo])
+def bench_pool_turn(benchmark, handler):
+    pool = PoolExecutor(Source(), Settings())
+    connection = connected(handler, pool)
+    pool._leader = me = PoolThread(pool, 1)
+    # send() asks which thread it is in.
+    pool.sent = lambda link: None
+    pool._watched.set()
+
+    def run():
+        connection.queue.append(MESSAGE)
+        connection.busy = True
+        pool._schedule(connection)
+        with pool._lock:
+            pool._run(me, pool._claim())
+        emptied(connection)
+
+    benchmark(run)
+
+
+def bench_flush(benchmark):
+    connection = connected(Silent, Quiet(Source(), Settings()))
+    link = connection.link
+
+    def run():
+        link.done(1, 2, None)
+        link.flush()
+
+    benchmark(run)
