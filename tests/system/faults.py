@@ -6,8 +6,10 @@ import asyncio
 import base64
 import contextlib
 import os
+import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from .load import Load, back, soon
 from .oracle import Verdict, all_closed, judge
 from .server import Server
 
-__all__ = ["FAULTS", "Fault", "Report", "RawClient", "run"]
+__all__ = ["FAULTS", "Fault", "Flooders", "RawClient", "Report", "run"]
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,8 @@ class Report:
         return broken + verdict.details if broken else []
 
 
-#: Seconds until the service is back, and until ``on_close`` has run everywhere. The first leaves
-#: room for a machine that the tests share with others: a worker has to import Django first.
-BACK_WITHIN = 5.0 if os.environ.get("CI") else 3.0
+#: Seconds until the service is back, and until ``on_close`` has run everywhere.
+BACK_WITHIN = 2.0
 CLOSED_WITHIN = 5.0
 
 
@@ -94,6 +95,9 @@ async def run(
         if not fault.stops:
             await load.progress()
         await load.settle()
+    if not fault.stops:
+        number = int(dict(zip(fault.flags, fault.flags[1:], strict=False)).get("--workers", 1))
+        await soon(lambda: len(server.workers()) == number, 20, server.output)
     figures["on_close_s"] = await all_closed(server.project, load.sessions, CLOSED_WITHIN + 5)
     if not fault.stops:
         after = server.memory()
@@ -108,7 +112,7 @@ async def run(
 async def worker_killed(server: Server, load: Load, long: bool) -> dict[str, float]:
     """``kill -9`` of a worker in the middle of its work."""
     longest = 0.0
-    for _ in range(5 if long else 2):
+    for _ in range(3 if long else 2):
         server.workers()[0].kill()
         longest = max(longest, await back(server.url))
         await load.progress()
@@ -194,10 +198,18 @@ class RawClient:
         assert b" 101 " in answer, answer
 
     def send(self, text: str) -> None:
-        """Send a short text message, masked with zeros."""
-        data = text.encode()
-        assert len(data) < 126
-        self.socket.sendall(bytes([0x81, 0x80 | len(data)]) + bytes(4) + data)
+        """Send a text message."""
+        self.socket.sendall(frame(text))
+
+
+def frame(text: str) -> bytes:
+    """A text message as a client frames it (RFC 6455 §5.2), masked with zeros."""
+    data = text.encode()
+    if len(data) < 126:
+        head = bytes([0x81, 0x80 | len(data)])
+    else:
+        head = bytes([0x81, 0x80 | 126]) + len(data).to_bytes(2)
+    return head + bytes(4) + data
 
 
 async def slow_readers(server: Server, load: Load, long: bool) -> dict[str, float]:
@@ -268,36 +280,54 @@ async def reconnect_storm(server: Server, load: Load, long: bool) -> dict[str, f
     return {"storm": number, "all_back_s": took}
 
 
+class Flooders:
+    """Clients that send without pause, from a thread, and read nothing but drop it.
+
+    Attributes:
+        sent: messages so far.
+    """
+
+    def __init__(self, server: Server, path: str, number: int, message: str = "x") -> None:
+        self._clients = [RawClient(server, path) for _ in range(number)]
+        self._frame = frame(message)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.sent = 0
+
+    def __enter__(self) -> Flooders:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        for client in self._clients:
+            client.socket.close()
+
+    def _run(self) -> None:
+        block = self._frame * max(1, 16384 // len(self._frame))
+        rest = {client: b"" for client in self._clients}
+        for client in self._clients:
+            client.socket.setblocking(False)
+        while not self._stop.is_set():
+            sockets = [client.socket for client in self._clients]
+            select.select(sockets, sockets, [], 0.2)
+            for client in self._clients:
+                with contextlib.suppress(BlockingIOError):
+                    client.socket.recv(1 << 16)
+                data = rest[client] or block
+                with contextlib.suppress(BlockingIOError):
+                    rest[client] = data[client.socket.send(data) :]
+                    self.sent += (len(data) - len(rest[client])) // len(self._frame)
+
+
 async def queue_flood(server: Server, load: Load, long: bool) -> dict[str, float]:
     """Clients that send without pause to handlers that are busy."""
-    stop = False
-    figures: dict[str, float] = {"flooded": 0}
-
-    async def flood() -> None:
-        async with connect(server.url + "sleep", compression=None, proxy=None) as socket:
-            reader = asyncio.create_task(_drop(socket))
-            with contextlib.suppress(WebSocketException):
-                while not stop:
-                    # Valid for `Sleep`, padded so that it fills the window by its bytes, too.
-                    await socket.send("0.02" + " " * 8000)
-                    figures["flooded"] += 1
-            reader.cancel()
-            socket.transport.abort()
-
-    tasks = [asyncio.create_task(flood()) for _ in range(30 if long else 10)]
-    await load.progress(15 if long else 5, 60)
-    memory = server.memory()
-    figures["peak_mib"] = sum(memory.values()) / 2**20
-    stop = True
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return figures
-
-
-async def _drop(socket: ClientConnection) -> None:
-    async for _ in socket:
-        pass
+    # Valid for `Sleep`, and padded so that it fills the window by its bytes, too.
+    with Flooders(server, "sleep", 30 if long else 10, "0.02".ljust(8000)) as flooders:
+        await load.progress(25 if long else 5, 60)
+        peak = sum(server.memory().values()) / 2**20
+    return {"peak_mib": peak, "flooded": flooders.sent}
 
 
 def _closed(server: Server, names: list[str]) -> bool:

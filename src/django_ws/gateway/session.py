@@ -134,6 +134,8 @@ class Session:
                 client.close(item.code, item.reason)
             else:
                 client.send_frame(item[0], item[1].opcode, item[1].data)
+        if self._confirm_due and client.writable:
+            self._confirm()
 
     def receive(self, opcode: int, data: bytes) -> bool:
         """Take one whole message.
@@ -212,6 +214,8 @@ class Session:
     def accept(self, accept: Accept) -> None:
         """``on_connect`` said yes."""
         self.accepted = True
+        # The acknowledgement follows; but if the worker dies before, nobody may ask again.
+        self.handled(1)
         self.subprotocol = accept.subprotocol
         self.user = accept.user
         if self.ended:
@@ -223,7 +227,11 @@ class Session:
     def refuse(self, refuse: Refuse) -> None:
         """``on_connect`` said no, or nobody could ask it."""
         if self.accepted:
+            # A worker that could not take the connection over.
             self.give_up(1012, "service restart")
+            self.detach()
+            if self.ended:
+                self._registry.shelter(self)
             return
         if not self.verdict.done():
             self.verdict.set_result(refuse)
@@ -238,7 +246,7 @@ class Session:
         elif self._backlog is not None:
             self._backlog.append(message)
         if size >= self._registry.confirm_step:
-            if client is None or client.writable:
+            if self._backlog is None and (client is None or client.writable):
                 self._confirm()
             else:
                 self._confirm_due = True

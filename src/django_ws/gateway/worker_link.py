@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..options import MAX_BATCH
 from ..transport.events import EventsSender
 from ..wire.codec import EventBatch, encode
-from ..wire.messages import WIRE_VERSION, Connect, Event, Hello, Message
+from ..wire.messages import WIRE_VERSION, Connect, Event, Hello, Message, Restore
 
 if TYPE_CHECKING:
     from .session import Session
@@ -105,7 +105,7 @@ class WorkerLink:
         events = self.pending
         rest: list[Event] = []
         # Looking at every size costs more than sending, so only when it could matter.
-        if len(events) > 64 or any(type(e) is Message and len(e.data) > 8192 for e in events):
+        if len(events) > 64 or any(_size(event) > 8192 for event in events):
             cut = _cut(events)
             events, rest = events[:cut], events[cut:]
         data = encode(
@@ -162,10 +162,18 @@ def _cut(events: list[Event]) -> int:
     """How many events make up a batch of ``MAX_BATCH`` bytes of payload, at least one."""
     room = MAX_BATCH
     for index, event in enumerate(events):
-        if type(event) is Message:
-            room -= len(event.data)
-        elif type(event) is Connect:
-            room -= len(event.handshake)
+        room -= _size(event)
         if room < 0 and index:
             return index
     return len(events)
+
+
+def _size(event: Event) -> int:
+    kind = type(event)
+    if kind is Message:
+        return len(event.data)  # type: ignore[union-attr]
+    if kind is Connect:
+        return len(event.handshake)  # type: ignore[union-attr]
+    if kind is Restore:
+        return len(event.handshake) + len(event.snapshot.state)  # type: ignore[union-attr]
+    return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..options import GatewayConfig
 from ..transport.endpoints import may_connect
@@ -61,6 +61,12 @@ class UnknownNamespace(Exception):
 
 class Saturated(Exception):
     """No worker has a thread or process left for a new connection."""
+
+
+def _least(links: Iterable[WorkerLink], namespace: str) -> WorkerLink | None:
+    """Of those that have a handler for the namespace the one with the fewest connections."""
+    able = (link for link in links if namespace in link.hello.namespaces)
+    return min(able, key=lambda link: len(link.sessions), default=None)
 
 
 class Registry:
@@ -216,39 +222,41 @@ class Registry:
         elif session.namespace not in self._namespaces and self._namespaces and not session.ended:
             session.give_up(1012, "service restart")
         else:
-            self._homeless.setdefault(session.conn, self._loop.time())
+            self.shelter(session)
+
+    def shelter(self, session: Session) -> None:
+        """Keep an accepted connection until a worker comes (back), or for ``hang_timeout``."""
+        self._homeless.setdefault(session.conn, self._loop.time())
+
+    def _ready(self) -> list[WorkerLink]:
+        return [link for link in self._links.values() if link.health is Health.READY]
 
     def _pick(self, namespace: str) -> WorkerLink | None:
         """The ready worker with the fewest connections."""
-        best = None
-        for link in self._links.values():
-            if (
-                link.health is Health.READY
-                and namespace in link.hello.namespaces
-                and (best is None or len(link.sessions) < len(best.sessions))
-            ):
-                best = link
-        return best
+        return _least(self._ready(), namespace)
 
     def _dispatch(self) -> None:
-        """Give waiting handshakes to workers that have room."""
+        """Give waiting handshakes, in order, to workers that have room."""
         waiting = self._waiting
         while waiting and (waiting[0].ended or waiting[0].verdict.done()):
             waiting.popleft()
-        if not any(link.health is Health.READY for link in self._links.values()):
-            return
-        for _ in range(len(waiting)):
+        free = [link for link in self._ready() if link.handshakes < self._max_handshakes]
+        # Those with threads or processes left come first; the others say themselves what is wrong.
+        free = [link for link in free if link.accepting] or free
+        others: list[Session] = []  # of namespaces that have no room
+        while waiting and free:
             session = waiting.popleft()
             if session.ended or session.verdict.done():
                 continue
-            worker = self._pick(session.namespace)
-            if worker is None or worker.handshakes >= self._max_handshakes:
-                waiting.append(session)  # all are tried, as another namespace may have room
-                if worker is not None:
-                    continue
-            else:
-                worker.handshakes += 1
-                session.settle(worker)
+            worker = _least(free, session.namespace)
+            if worker is None:
+                others.append(session)
+                continue
+            worker.handshakes += 1
+            if worker.handshakes >= self._max_handshakes:
+                free.remove(worker)
+            session.settle(worker)
+        waiting.extendleft(reversed(others))
 
     # ------------------------------------------------------------------ replies
 

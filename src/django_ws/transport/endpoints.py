@@ -16,7 +16,7 @@ import stat
 
 import zmq
 
-from .flavour import new_socket
+from .sockets import new_socket
 
 __all__ = ["Bound", "EndpointError", "bind", "is_local", "may_connect"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import zmq
 
 from .endpoints import Bound, bind, split
-from .flavour import new_socket
 from .monitor import Monitor
+from .sockets import new_socket, wait
 
 __all__ = ["EventsReceiver", "EventsSender"]
 
@@ -43,7 +43,7 @@ class EventsReceiver:
             for _ in range(most):
                 batches.append(receive(zmq.NOBLOCK))
         except zmq.Again:
-            if not batches and timeout > 0 and self._bound.socket.poll(int(timeout * 1000)):
+            if not batches and timeout > 0 and wait(self._bound.socket, zmq.POLLIN, timeout):
                 return self.receive(0.0, most)
         return batches
 

@@ -23,15 +23,9 @@ class Monitor:
         """An edge-triggered descriptor: drain with :meth:`changes` whenever it fires."""
         return int(self._socket.get(zmq.FD))
 
-    def changes(self, timeout: float = 0.0) -> list[bool]:
-        """What happened since the last call: True for connected, False for gone.
-
-        Args:
-            timeout: seconds to wait for the first change.
-        """
+    def changes(self) -> list[bool]:
+        """What happened since the last call: True for connected, False for gone."""
         found: list[bool] = []
-        if timeout and not self._socket.poll(int(timeout * 1000)):
-            return found
         while True:
             try:
                 message = self._socket.recv_multipart(zmq.NOBLOCK)

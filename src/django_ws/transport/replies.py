@@ -6,8 +6,8 @@ import zmq
 
 from .endpoints import bind
 from .events import tune
-from .flavour import new_socket
 from .monitor import Monitor
+from .sockets import new_socket, wait
 
 __all__ = ["RepliesReceiver", "RepliesSender"]
 
@@ -81,7 +81,7 @@ class RepliesSender:
         try:
             self._socket.send(data, zmq.NOBLOCK)
         except zmq.Again:
-            if timeout <= 0 or not self._socket.poll(int(timeout * 1000), zmq.POLLOUT):
+            if timeout <= 0 or not wait(self._socket, zmq.POLLOUT, timeout):
                 return False
             return self.send(data)
         return True

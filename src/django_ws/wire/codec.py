@@ -69,6 +69,9 @@ encode = msgspec.msgpack.Encoder().encode
 
 _events = msgspec.msgpack.Decoder(EventBatch)
 _replies = msgspec.msgpack.Decoder(ReplyBatch)
+#: What decoding may raise; the last one for nesting without end.
+_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _version = msgspec.msgpack.Decoder(_Version)
 _fenced = msgspec.msgpack.Decoder(Fenced)
 _handshake = msgspec.msgpack.Decoder(Handshake)
@@ -77,7 +80,7 @@ _handshake = msgspec.msgpack.Decoder(Handshake)
 def _explain(data: bytes, error: Exception) -> WireError:
     try:
         version = _version.decode(data).version
-    except msgspec.MsgspecError:
+    except _MALFORMED:
         return WireError(f"{len(data)} bytes that are no message of django-ws")
     if version != WIRE_VERSION:
         return WireError(
@@ -95,7 +98,7 @@ def decode_events(data: bytes) -> EventBatch:
     """
     try:
         batch = _events.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _MALFORMED as error:
         raise _explain(data, error) from None
     if batch.version != WIRE_VERSION:
         raise _explain(data, ValueError())
@@ -110,7 +113,7 @@ def decode_replies(data: bytes) -> ReplyBatch:
     """
     try:
         batch = _replies.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _MALFORMED as error:
         raise _explain(data, error) from None
     if batch.version != WIRE_VERSION:
         raise _explain(data, ValueError())
@@ -125,7 +128,7 @@ def decode_fenced(data: bytes) -> Fenced:
     """
     try:
         return _fenced.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _MALFORMED:
         raise WireError(f"{len(data)} bytes that are no answer of a gateway") from None
 
 

@@ -342,24 +342,32 @@ class WorkerConnection:
             # The receiving thread had looked it up before its last hook was done.
             self.link.done(self.conn, 0, None)
             return False
-        if kind is Message:
-            if not self.closed_here:
-                data = event.data  # type: ignore[union-attr]
-                text = event.opcode == TEXT  # type: ignore[union-attr]
-                self.lifecycle.message(data.decode() if text else data)
-            self.link.done(self.conn, event.seq, self._save())  # type: ignore[union-attr]
-            return True
-        if isinstance(event, Connect):
-            alive, seq = self._handle_connect(), event.seq
-        elif isinstance(event, Disconnect):
-            self.lifecycle.close()
-            alive, seq = False, event.seq
-        elif isinstance(event, Restore):
-            self.lifecycle.restore(event.seq > 1, event.ended)
-            alive, seq = True, 0
-        else:
-            alive, seq = self._handle_release(), 0
-        self.link.done(self.conn, seq, self._save() if alive else None)
+        alive, seq, saved = True, 0, None
+        try:
+            if kind is Message:
+                seq = event.seq  # type: ignore[union-attr]
+                if not self.closed_here:
+                    data = event.data  # type: ignore[union-attr]
+                    text = event.opcode == TEXT  # type: ignore[union-attr]
+                    self.lifecycle.message(data.decode() if text else data)
+            elif isinstance(event, Connect):
+                seq = event.seq
+                alive = self._handle_connect()
+            elif isinstance(event, Disconnect):
+                seq = event.seq
+                alive = False
+                self.lifecycle.close()
+            elif isinstance(event, Restore):
+                self.lifecycle.restore(event.seq > 1, event.ended)
+            else:
+                alive = self._handle_release()
+            if alive:
+                saved = self._save()
+        except Exception:
+            # What hooks raise does not get here; whatever this is, the thread has others to serve.
+            logger.exception("%s: connection %s failed", self.namespace, self.id)
+            self.close(1011, "internal error")
+        self.link.done(self.conn, seq, saved)
         if not alive:
             self.over = True
             self.link.connections.pop(self.conn, None)
@@ -372,10 +380,13 @@ class WorkerConnection:
             self.lifecycle.connect()
             if self.executor.count_users:
                 user = user_key(self.user)
-        except Refusal as refusal:
+        except Exception as error:
+            if not isinstance(error, Refusal):
+                logger.exception("%s: connection %s failed", self.namespace, self.id)
+                error = Refusal(500, "")
             self.closing = True
             self._buffer = None
-            self.link.put(Refuse(self.conn, refusal.status, refusal.reason))
+            self.link.put(Refuse(self.conn, error.status, error.reason))
             return False
         with self.link.lock:
             # Other threads may be sending, and nothing may overtake what they sent before.

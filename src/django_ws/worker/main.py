@@ -277,7 +277,7 @@ class Worker:
             self.channel.send(message)
 
     def _close(self) -> None:
-        ended = self.executor.stop(0.0 if self._exit_code else 5.0)
+        ended = self.executor.stop(0.5 if self._exit_code else 5.0)
         self._watch_gateways()
         for link in self.receiver.links:
             if not link.gone:

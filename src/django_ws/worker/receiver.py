@@ -36,6 +36,9 @@ Pairs = list[tuple[WorkerConnection, Event]]
 #: Seconds without a batch after a gateway's end, until all that it had passed on has come.
 LOST_AFTER = 0.3
 
+#: Behind whatever a gateway that is gone had sent.
+LAST_SEQ = 2**62
+
 
 class LinkBroken(Exception):
     """A batch of events is missing: this worker cannot know what it lost, so it must end."""
@@ -215,6 +218,6 @@ class Receiver:
         logger.log(level, "gateway %s is gone", link.gateway)
         self._by_gateway.pop(link.gateway, None)
         for connection in list(link.connections.values()):
-            event = Disconnect(connection.conn, 0, 1006, "the gateway is gone")
+            event = Disconnect(connection.conn, LAST_SEQ, 1006, "the gateway is gone")
             connection.ended(event)
             pairs.append((connection, event))

@@ -53,7 +53,9 @@ class Child:
         accepted: ``on_connect`` has said yes.
         snapshot: the last one it sent.
         disconnect: the connection's last event, once it has come.
+        silent: its end of the stream is closed.
         second: it was started to run ``on_close`` after another one had died.
+        replaced: such a one was started for it.
     """
 
     def __init__(self, key: int, connection: WorkerConnection, sock: socket.socket) -> None:
@@ -69,7 +71,9 @@ class Child:
         self.accepted = False
         self.snapshot = Snapshot()
         self.disconnect: Disconnect | None = None
+        self.silent = False
         self.second = False
+        self.replaced = False
 
 
 class MultiprocessExecutor(Executor):
@@ -137,39 +141,52 @@ class MultiprocessExecutor(Executor):
                     self._spawn(connection, event)
                     continue
                 if isinstance(event, Disconnect):
-                    child.disconnect = event
-                    if child.dead and not child.finished:
-                        self._close_in_new_child(child, event)
-                        continue
+                    with child.lock:
+                        if child.disconnect is not None:
+                            continue  # the browser had gone before the gateway went
+                        child.disconnect = event
                 self._post(child, event)
+                self._close_if_dead(child)
 
-    def _spawn(self, connection: WorkerConnection, event: Connect | Restore) -> Child | None:
+    def _spawn(
+        self,
+        connection: WorkerConnection,
+        event: Connect | Restore,
+        disconnect: Disconnect | None = None,
+    ) -> None:
+        """Start a process; with ``disconnect`` one that only runs ``on_close``."""
         assert self._template is not None
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
             self._turn_away(connection, str(error))
-            return None
+            return
         ours.setblocking(False)
         with self._lock:
             self._keys += 1
             child = Child(self._keys, connection, ours)
             self._children[child.key] = child
         connection.runner = child
+        if isinstance(event, Restore):
+            child.accepted = True
+            child.snapshot = event.snapshot
+        child.disconnect = disconnect
+        child.second = disconnect is not None
+        # Before there is a process, whose end the other thread may notice at any time.
+        self._selector.register(ours, selectors.EVENT_READ, child)
         try:
             self._template.request(child.key, theirs)
         except OSError as error:
             self._drop(child)
             self._turn_away(connection, str(error))
-            return None
+            return
         finally:
             theirs.close()
-        if isinstance(event, Restore):
-            child.accepted = True
-            child.snapshot = event.snapshot
-        self._selector.register(ours, selectors.EVENT_READ, child)
         self._post(child, event)
-        return child
+        if disconnect is not None:
+            self._post(child, disconnect)
+        if self.stopping:
+            self._post(child, None)  # it came too late for retire()
 
     def _turn_away(self, connection: WorkerConnection, reason: str) -> None:
         self._refusing_until = time.monotonic() + 1.0
@@ -234,6 +251,7 @@ class MultiprocessExecutor(Executor):
         except OSError:
             data = b""
         if not data:
+            child.silent = True
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(child.socket)
             if child.finished or self._refusing_until == float("inf"):
@@ -268,6 +286,9 @@ class MultiprocessExecutor(Executor):
             self._selector.unregister(self._template.fileno())
             logger.critical("the template process is gone; this worker can start no more")
             self._refusing_until = float("inf")
+            for orphan in self._all():
+                if orphan.silent:
+                    self._gone(orphan)
             return
         key, pid, status = report
         with self._lock:
@@ -311,14 +332,23 @@ class MultiprocessExecutor(Executor):
             link.connections.pop(connection.conn, None)
         else:
             link.put(Close(connection.conn, 1011, "internal error"))
-            if child.disconnect is not None:
-                self._close_in_new_child(child, child.disconnect)
+            self._close_if_dead(child)
         link.flush()
 
-    def _close_in_new_child(self, dead: Child, event: Disconnect) -> None:
-        """Run ``on_close`` for a connection whose process died."""
-        connection = dead.connection
-        child = self._spawn(
+    def _close_if_dead(self, child: Child) -> None:
+        """Run ``on_close`` in a new process once the old one is dead and the last event is there.
+
+        Both threads ask, each when its half has come.
+        """
+        with child.lock:
+            event = child.disconnect
+            if event is None or not child.dead or child.replaced:
+                return
+            if child.finished or child.second or not child.accepted:
+                return
+            child.replaced = True
+        connection = child.connection
+        self._spawn(
             connection,
             Restore(
                 connection.conn,
@@ -327,15 +357,12 @@ class MultiprocessExecutor(Executor):
                 encode(connection.handshake),
                 connection.subprotocol or "",
                 [],
-                dead.snapshot,
+                child.snapshot,
                 0,
                 True,
             ),
+            event,
         )
-        if child is not None:
-            child.second = True
-            child.disconnect = event
-            self._post(child, event)
 
     # ------------------------------------------------------------------ bookkeeping
 

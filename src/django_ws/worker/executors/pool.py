@@ -32,9 +32,10 @@ logger = logging.getLogger("django_ws.worker")
 SLOW = 0.0003
 #: Samples are clipped here: one long query must not brand a fast hook for minutes.
 CLIP = 0.002
-#: A hook that counts as blocking runs inline every so many calls, since its measured time includes
-#: waiting for the GIL, which the hand-off itself causes.
-PROBE = 32
+#: Seconds between probes: a hook that counts as blocking runs inline now and then, since its
+#: measured time includes waiting for the GIL, which the hand-off itself causes. Not more often: a
+#: probe of a hook that does block keeps the lead until the watchdog comes.
+PROBE = 1.0
 #: Seconds after which the watchdog passes the lead on.
 STUCK = 0.003
 #: Seconds after which an idle thread ends.
@@ -42,23 +43,32 @@ IDLE = 30.0
 
 
 class Average:
-    """Moving average of one hook's wall time, in seconds; written without a lock: a lost sample
-    does no harm."""
+    """Moving average of one hook's wall time; written without a lock: a lost sample does no harm.
 
-    __slots__ = ("calls", "value")
+    Attributes:
+        value: seconds.
+        probe_at: ``time.monotonic()`` from which one call runs inline although it counts as slow.
+    """
+
+    __slots__ = ("probe_at", "value")
 
     def __init__(self) -> None:
         self.value = 0.0
-        self.calls = 0
+        self.probe_at = 0.0
 
     def slow(self) -> bool:
         """Whether to pass the lead on before the next call."""
-        self.calls += 1
-        return self.value > SLOW and self.calls % PROBE != 0
+        if self.value <= SLOW:
+            return False
+        now = time.monotonic()
+        if now < self.probe_at:
+            return True
+        first, self.probe_at = not self.probe_at, now + PROBE
+        return first
 
     def add(self, seconds: float, inline: bool) -> None:
         """Take a sample; an inline one counts for more, being the truer."""
-        weight = 0.25 if inline else 0.0625
+        weight = 0.5 if inline else 0.0625
         self.value += ((CLIP if seconds > CLIP else seconds) - self.value) * weight
 
 
@@ -136,7 +146,8 @@ class PoolExecutor(Executor):
         for connection in self.source.connections():
             connection.wake()
         for thread in threads:
-            if thread is not threading.current_thread():
+            # One that was not started yet ends by itself; joining it would be an error.
+            if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
@@ -183,7 +194,7 @@ class PoolExecutor(Executor):
                 elif self._leader is me:
                     lock.release()
                     try:
-                        pairs = self.source.poll(0.005 if self._active else 0.2)
+                        pairs = self._poll()
                     finally:
                         lock.acquire()
                     for connection, event in pairs:
@@ -199,6 +210,15 @@ class PoolExecutor(Executor):
                 self._leader = None
             lock.release()
             hygiene.end_of_thread()
+
+    def _poll(self) -> list[tuple[WorkerConnection, Event]]:
+        try:
+            return self.source.poll(0.005 if self._active else 0.2)
+        except Exception:
+            # Nobody else receives, so give up neither the lead nor all of the processor.
+            logger.exception("receiving events failed")
+            time.sleep(0.1)
+            return []
 
     def _run(self, me: PoolThread, connection: WorkerConnection) -> None:
         """Run one event of a claimed connection; called and left with the lock held."""
@@ -216,8 +236,10 @@ class PoolExecutor(Executor):
         lock.release()
         try:
             if successor is not None:
-                self.source.flush()
-                self._wake(successor)
+                try:
+                    self.source.flush()
+                finally:
+                    self._wake(successor)
             connection.thread = me.ident
             started = time.monotonic()
             if leading:
@@ -323,16 +345,25 @@ class PoolExecutor(Executor):
             if started and started == seen and time.monotonic() - started > STUCK:
                 self._depose(started)
             seen = started
+            if self._leader is None and time.monotonic() >= self._refusing_until:
+                self._appoint()
             self._report_saturation()
             quiet = 0 if started or self._active else quiet + 1
             if quiet < 50:
                 time.sleep(STUCK if started else 0.01)
-            else:
-                # Waking up costs the hook that does it, so not after every single one.
-                self._watched.clear()
-                if not self._hook_started and not self._active:
-                    self._watched.wait(1.0)
+                continue
+            # Waking up costs the hook that does it, so not after every single one.
+            self._watched.clear()
+            if self._hook_started or self._active or self._watched.wait(1.0):
                 quiet = 0
+
+    def _appoint(self) -> None:
+        """Give the lead to somebody: its thread could not be started, or came to grief."""
+        successor = None
+        with self._lock:
+            if self._leader is None and not self._ended:
+                successor = self._pass_lead()
+        self._wake(successor)
 
     def _depose(self, started: float) -> None:
         """Take the lead from a thread whose hook does not return."""

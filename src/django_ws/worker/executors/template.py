@@ -75,7 +75,10 @@ class Template:
 
     def report(self) -> tuple[int, int, int] | None:
         """The next report: key, pid, wait status or -1 for a start; ``None`` at the end."""
-        data = self._socket.recv(_REPORT.size)
+        try:
+            data = self._socket.recv(_REPORT.size)
+        except ConnectionError:  # it was killed, with requests still unread
+            data = b""
         if not data:
             return None
         key, pid, status = _REPORT.unpack(data)

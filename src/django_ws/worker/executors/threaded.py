@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import ClassVar
 
 from ...wire.messages import Event, Refuse
@@ -67,11 +68,11 @@ class ThreadedExecutor(Executor):
                 inbox = connection.runner
                 if not isinstance(inbox, SimpleQueue):
                     inbox = self._open(connection)
-                    if inbox is None:
-                        continue
                 inbox.put(event)
+                if connection.over:
+                    self._discard(connection, inbox)
 
-    def _open(self, connection: WorkerConnection) -> Inbox | None:
+    def _open(self, connection: WorkerConnection) -> Inbox:
         """Start the connection's thread."""
         inbox: Inbox = SimpleQueue()
         connection.runner = inbox
@@ -85,12 +86,19 @@ class ThreadedExecutor(Executor):
         except RuntimeError as error:
             with self._lock:
                 self._threads.discard(thread)
-            connection.runner = None
             self._refusing_until = time.monotonic() + 1.0
             logger.error("no thread for a new connection (%s): refusing upgrades with 503", error)
             connection.turn_away(Refuse(connection.conn, 503, "out of threads"))
-            return None
         return inbox
+
+    @staticmethod
+    def _discard(connection: WorkerConnection, inbox: Inbox) -> None:
+        """Count off what came after the last hook: both threads look, each event is taken once."""
+        with contextlib.suppress(Empty):
+            while True:
+                event = inbox.get_nowait()
+                if event is not None:
+                    connection.handle(event)
 
     # ------------------------------------------------------------------ a connection's thread
 
@@ -104,8 +112,9 @@ class ThreadedExecutor(Executor):
                     break
                 self._handled(connection)
         finally:
+            if connection.over:
+                self._discard(connection, inbox)
             link.flush()
-            connection.runner = None
             hygiene.end_of_thread()
             with self._lock:
                 self._threads.discard(threading.current_thread())

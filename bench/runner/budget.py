@@ -1,0 +1,122 @@
+"""What django-ws set out to reach, checked against a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .results import Results
+
+__all__ = ["Line", "check"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One promise.
+
+    Attributes:
+        value: measured.
+        bound: what it must reach, or must not exceed.
+        at_least: which of the two.
+    """
+
+    text: str
+    value: float
+    bound: float
+    at_least: bool
+    unit: str = "×"
+
+    @property
+    def kept(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+
+#: Text, scenario, metric, numerator, denominator (a server, or empty for one), bound, at least.
+_SYNC = "channels-sync-uvicorn"
+_LINES = (
+    ("Echo: CPU of Channels sync / pool", "echo-100", "cpu", _SYNC, "django-ws-pool", 15, True),
+    ("Echo: CPU of bare Tornado / pool", "echo-100", "cpu", "tornado", "django-ws-pool", 3, True),
+    ("Echo: CPU of Channels sync / gevent", "echo-100", "cpu", _SYNC, "django-ws-gevent", 10, True),
+    (
+        "Echo: CPU of Channels sync / threaded",
+        "echo-100",
+        "cpu",
+        _SYNC,
+        "django-ws-threaded",
+        5,
+        True,
+    ),
+    (
+        "One connection: median of pool / Channels sync",
+        "echo-1",
+        "p50",
+        "django-ws-pool",
+        _SYNC,
+        0.5,
+        False,
+    ),
+    (
+        "Handler that blocks: messages of pool / Channels sync",
+        "sleep",
+        "rate",
+        "django-ws-pool",
+        _SYNC,
+        80,
+        True,
+    ),
+    (
+        "Fan-out to 1,000: last delivery of channels_redis / pool",
+        "fan-1000",
+        "last",
+        "channels-async-redis",
+        "django-ws-pool",
+        30,
+        True,
+    ),
+    (
+        "Fan-out to 1,000: CPU of pool / bare send() loop",
+        "fan-1000",
+        "cpu",
+        "django-ws-pool",
+        "send-loop",
+        1.6,
+        False,
+    ),
+    (
+        "Memory of an idle connection, pool (KB)",
+        "memory",
+        "rss",
+        "django-ws-pool",
+        "",
+        8,
+        False,
+    ),
+    (
+        "Others' 99th percentile with a chatty client, pool",
+        "chatty",
+        "grows",
+        "django-ws-pool",
+        "",
+        2,
+        False,
+    ),
+    (
+        "Echo: CPU with 2 workers / with 1, pool",
+        "echo-100",
+        "cpu",
+        "django-ws-pool-2",
+        "django-ws-pool",
+        1.2,
+        False,
+    ),
+)
+
+
+def check(results: Results) -> Iterator[Line]:
+    """Every promise whose figures are in the results."""
+    for text, scenario, metric, above, below, bound, at_least in _LINES:
+        upper = results.median(scenario, above, metric)
+        lower = results.median(scenario, below, metric) if below else 1.0
+        if upper is not None and lower:
+            unit = "" if not below and metric != "grows" else "×"
+            yield Line(text, upper / lower, bound, at_least, unit)
