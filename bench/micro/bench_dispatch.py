@@ -1,6 +1,7 @@
 """The worker's way to a hook and back, per message: no link, no other thread."""
 
 import pytest
+
 from django_ws import WebSocketHandler
 from django_ws.wire.codec import encode
 from django_ws.wire.messages import TEXT, Connect, Handshake, Message

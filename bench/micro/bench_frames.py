@@ -4,6 +4,9 @@ import asyncio
 from typing import cast
 
 import pytest
+from runner.frames import MESSAGE
+from runner.frames import frame as client_frame
+
 from django_ws.gateway.connection import Connection
 from django_ws.gateway.context import Context
 from django_ws.gateway.counters import Counters
@@ -11,8 +14,6 @@ from django_ws.gateway.framing import frame
 from django_ws.gateway.pings import Pings, Stalls
 from django_ws.options import Limits
 from django_ws.wire.messages import TEXT
-from runner.frames import MESSAGE
-from runner.frames import frame as client_frame
 
 
 class Transport:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from django_ws.gateway.session import Session
 from django_ws.gateway.worker_link import WorkerLink
 from django_ws.wire.messages import TEXT, Hello, Send

@@ -7,6 +7,7 @@ import tempfile
 
 import django
 import pytest
+
 from django_ws.wire.codec import EventBatch, ReplyBatch
 from django_ws.wire.messages import TEXT, WIRE_VERSION, Message, Send
 

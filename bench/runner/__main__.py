@@ -15,15 +15,16 @@ from .client import LoadError
 from .page import page
 from .plots import bars
 from .processes import BENCH
-from .report import number, text
+from .report import text
 from .results import Results, describe_machine
 from .scenarios import METRICS, SCENARIOS
 from .servers import SERVERS, Site, site
+from .words import number
 
 #: One start of a server and what is measured in it.
 Job = tuple[str, list[str]]
 
-HELP = "scenarios: %s\nservers: %s" % (", ".join(SCENARIOS), ", ".join(SERVERS))
+HELP = f"scenarios: {', '.join(SCENARIOS)}\nservers: {', '.join(SERVERS)}"
 
 
 def jobs(scenarios: Sequence[str], servers: Sequence[str], turn: int, quick: bool) -> Iterator[Job]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .results import Results
+from .words import TIMES
 
 __all__ = ["Line", "check"]
 
@@ -24,7 +25,7 @@ class Line:
     value: float
     bound: float
     at_least: bool
-    unit: str = "×"
+    unit: str
 
     @property
     def kept(self) -> bool:
@@ -118,5 +119,5 @@ def check(results: Results) -> Iterator[Line]:
         upper = results.median(scenario, above, metric)
         lower = results.median(scenario, below, metric) if below else 1.0
         if upper is not None and lower:
-            unit = "" if not below and metric != "grows" else "×"
+            unit = "" if not below and metric != "grows" else TIMES
             yield Line(text, upper / lower, bound, at_least, unit)

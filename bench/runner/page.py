@@ -6,10 +6,11 @@ from html import escape
 
 from .budget import check
 from .plots import bars
-from .report import number, ranked
+from .report import ranked, span
 from .results import Results
 from .scenarios import METRICS, SCENARIOS
 from .servers import SERVERS
+from .words import number
 
 __all__ = ["page"]
 
@@ -67,7 +68,7 @@ def _table(results: Results, key: str) -> str:
             if spread:
                 row += number(spread.median)
                 if spread.low != spread.high:
-                    row += f" ({number(spread.low)}–{number(spread.high)})"
+                    row += f" ({span(spread)})"
         rows.append(row)
     return f"<div class=table><table>{''.join(rows)}</table></div>"
 

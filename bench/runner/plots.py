@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
-from .report import number, ranked, ratio
+from .report import ranked, ratio
 from .results import Results
 from .scenarios import METRICS, SCENARIOS
 from .servers import SERVERS
+from .words import TIMES, number
 
 __all__ = ["bars"]
 
@@ -55,7 +56,7 @@ def bars(results: Results, key: str, metric: str) -> str:
         length = max(1.0, spread.median / top * room)
         low, high = (LABELS + value / top * room for value in (spread.low, spread.high))
         times = ratio(results, key, name, metric)
-        against = f"  ({number(times)}×)" if times and name != results.baseline(key) else ""
+        against = f"  ({number(times)}{TIMES})" if times and name != results.baseline(key) else ""
         parts += [
             f'<text class="ink" x="{LABELS - 8}" y="{middle + 4}" text-anchor="end">'
             f"{escape(SERVERS[name].label)}</text>",

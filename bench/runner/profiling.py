@@ -1,6 +1,6 @@
 """Where the CPU of a message goes: threads of each process, and lines by py-spy.
 
-    scripts/bench profile echo-100 django-ws-pool [seconds]
+scripts/bench profile echo-100 django-ws-pool [seconds]
 """
 
 from __future__ import annotations

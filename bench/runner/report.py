@@ -6,17 +6,9 @@ from .budget import check
 from .results import Results, Spread
 from .scenarios import METRICS, SCENARIOS
 from .servers import SERVERS
+from .words import DASH, TIMES, number
 
-__all__ = ["number", "ratio", "ranked", "text"]
-
-
-def number(value: float) -> str:
-    """Three digits that mean something."""
-    if value >= 1000:
-        return f"{value:,.0f}"
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+__all__ = ["ranked", "ratio", "span", "text"]
 
 
 def ratio(results: Results, scenario: str, server: str, metric: str) -> float | None:
@@ -33,10 +25,15 @@ def ranked(results: Results, scenario: str) -> list[str]:
     return [name for name in SERVERS if name in results.figures.get(scenario, {})]
 
 
+def span(spread: Spread) -> str:
+    """From the least to the greatest."""
+    return f"{number(spread.low)}{DASH}{number(spread.high)}"
+
+
 def _cell(spread: Spread) -> str:
     if spread.low == spread.high:
         return number(spread.median)
-    return f"{number(spread.median)} ({number(spread.low)}–{number(spread.high)})"
+    return f"{number(spread.median)} ({span(spread)})"
 
 
 def text(results: Results) -> str:
@@ -51,7 +48,7 @@ def text(results: Results) -> str:
         lines += ["", f"{scenario.title}"]
         rows = [["", *(f"{METRICS[m].label} [{METRICS[m].unit}]" for m in metrics)]]
         if base:
-            rows[0].append(f"× better ({METRICS[scenario.main].label})")
+            rows[0].append(f"{TIMES} better ({METRICS[scenario.main].label})")
         for name in servers:
             row = [SERVERS[name].label]
             for metric in metrics:

@@ -14,6 +14,7 @@ import psutil
 
 from .scenarios import Figures
 from .servers import BASELINE
+from .words import TIMES
 
 __all__ = ["Results", "Spread", "describe_machine"]
 
@@ -53,7 +54,7 @@ def describe_machine() -> dict[str, str]:
                 model = line.partition(":")[2].strip()
                 break
     return {
-        "cpu": f"{os.cpu_count()} × {model}",
+        "cpu": f"{os.cpu_count()} {TIMES} {model}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "python": platform.python_version(),

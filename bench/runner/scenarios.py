@@ -40,7 +40,7 @@ METRICS = {
     "rss": Metric("resident memory", "KB/connection"),
     "pss": Metric("proportional memory", "KB/connection"),
     "alone": Metric("99th percentile without the chatty client", "ms"),
-    "grows": Metric("99th percentile, factor", "×"),
+    "grows": Metric("99th percentile, factor", "times"),
     "flood": Metric("chatty client", "messages/s", True),
 }
 
@@ -234,7 +234,12 @@ def _echo(connections: int, quick: bool) -> Scenario:
 
 def _fan(connections: int, quick: bool) -> Scenario:
     return Scenario(
-        f"Fan-out to {connections:,}", "fan", connections, "last", _fan_out(connections), quick=quick
+        f"Fan-out to {connections:,}",
+        "fan",
+        connections,
+        "last",
+        _fan_out(connections),
+        quick=quick,
     )
 
 
@@ -262,4 +267,3 @@ SCENARIOS: dict[str, Scenario] = {
         "One client sends without pause, message rate raised", "echo", 51, "grows", _chatty, FAST
     ),
 }
-

@@ -175,7 +175,9 @@ class Site:
                 variables["BENCH_REDIS"] = f"redis://127.0.0.1:{redis_port}/0"
                 command = [_redis(), "--port", str(redis_port), "--bind", "127.0.0.1"]
                 command += ["--save", "", "--appendonly", "no"]
-                trees.append(stack.enter_context(running(command, {}, self.directory / "redis.log")))
+                trees.append(
+                    stack.enter_context(running(command, {}, self.directory / "redis.log"))
+                )
             command = python(*(part.format(port=port) for part in server.command))
             log = self.directory / f"{name}.log"
             tree = stack.enter_context(running(command, variables, log))

@@ -21,6 +21,10 @@ __all__ = ["Health", "WorkerLink"]
 CREDIT_BATCHES = 256
 CREDIT_BYTES = 8 * MAX_BATCH
 
+#: Batches that are sent without an answer, and seconds until the next one goes out all the same.
+AHEAD = 2
+NO_ANSWER = 0.001
+
 
 class Health(enum.Enum):
     """``JOINING`` to ``READY`` to ``RETIRING``, any to ``DEAD``; ``DOUBT`` and back from ``READY``.
@@ -77,20 +81,38 @@ class WorkerLink:
         self._project = project
         self._gateway = gateway
         self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._unanswered = 0  # batches sent since the last one of replies
         self._number = 0
         self._unreceived: deque[tuple[int, int]] = deque()  # number and bytes of batches under way
         self._unreceived_bytes = 0
 
     def post(self, event: Event) -> None:
-        """Send an event with the batch of this turn."""
+        """Send an event with the batch of this turn, or with the next one.
+
+        While the worker has not answered the last few batches, more would only cost: what comes
+        meanwhile waits for its answer, but never longer than a millisecond.
+        """
         self.pending.append(event)
         if not self._scheduled:
             self._scheduled = True
+            if self._unanswered < AHEAD:
+                self._loop.call_soon(self.flush)
+            else:
+                self._timer = self._loop.call_later(NO_ANSWER, self.flush)
+
+    def answered(self) -> None:
+        """A batch of replies has come."""
+        self._unanswered = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Send what is pending, as far as credit and the socket go."""
         self._scheduled = False
+        self._timer = None
         while self.pending and self.health is not Health.DEAD:
             if (
                 len(self._unreceived) >= CREDIT_BATCHES
@@ -104,11 +126,23 @@ class WorkerLink:
     def _send(self) -> bool:
         events = self.pending
         rest: list[Event] = []
-        # Looking at every size costs more than sending, so only when it could matter.
-        if len(events) > 64 or any(_size(event) > 8192 for event in events):
+        data = self._encode(events)
+        if len(data) > MAX_BATCH and len(events) > 1:
+            # Rare enough that looking at every size beforehand would cost more.
             cut = _cut(events)
             events, rest = events[:cut], events[cut:]
-        data = encode(
+            data = self._encode(events)
+        if not self.sender.send(data):
+            return False
+        self.pending = rest
+        self._number += 1
+        self._unanswered += 1
+        self._unreceived.append((self._number, len(data)))
+        self._unreceived_bytes += len(data)
+        return True
+
+    def _encode(self, events: list[Event]) -> bytes:
+        return encode(
             EventBatch(
                 WIRE_VERSION,
                 self._project,
@@ -119,13 +153,6 @@ class WorkerLink:
                 events,
             )
         )
-        if not self.sender.send(data):
-            return False
-        self.pending = rest
-        self._number += 1
-        self._unreceived.append((self._number, len(data)))
-        self._unreceived_bytes += len(data)
-        return True
 
     def credit(self, received: int) -> None:
         """The worker has received every batch up to ``received``."""

@@ -298,6 +298,7 @@ class Registry:
                 return
             link.expected = number + 1
             link.received = number
+            link.answered()
         link.heard = self._loop.time()
         if not link.confirmed:
             self._joined(link)

@@ -109,7 +109,9 @@ class GatewayLink:
         """The link to whatever takes this gateway's place."""
         with self._send_lock:
             self.lost = True
-        return GatewayLink(self.number, self.socket, self.project, self.incarnation)
+        successor = GatewayLink(self.number, self.socket, self.project, self.incarnation)
+        successor._send_lock = self._send_lock  # it guards the socket, which both have
+        return successor
 
     # ------------------------------------------------------------------ receiving thread
 
