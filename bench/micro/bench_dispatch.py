@@ -6,6 +6,7 @@ from django_ws import WebSocketHandler
 from django_ws.wire.codec import encode
 from django_ws.wire.messages import TEXT, Connect, Handshake, Message
 from django_ws.worker.connection import WorkerConnection
+from django_ws.worker.executors import pool as pool_module
 from django_ws.worker.executors.base import Executor, Settings
 from django_ws.worker.executors.pool import PoolExecutor, PoolThread
 from django_ws.worker.link import GatewayLink
@@ -74,7 +75,9 @@ def bench_handle(benchmark, handler):
 
 
 @pytest.mark.parametrize("handler", [Silent, Echo])
-def bench_pool_turn(benchmark, handler):
+def bench_pool_turn(benchmark, handler, monkeypatch):
+    # Else a pause of the machine would have the lead passed on.
+    monkeypatch.setattr(pool_module, "SLOW", 1.0)
     pool = PoolExecutor(Source(), Settings())
     connection = connected(handler, pool)
     pool._leader = me = PoolThread(pool, 1)

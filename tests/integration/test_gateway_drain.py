@@ -38,15 +38,26 @@ def test_nobody_new_is_let_in() -> None:
             assert server.ended() == (1006, "")
             status, body = late.refused()
             assert (status, body) == (503, "This server is shutting down.\n")
-            try:
-                Client(server.port).sock.close()
-            except ConnectionRefusedError:
-                pass
-            else:
-                raise AssertionError("still listening")
+            with Client(server.port) as later:
+                assert later.refused() == (503, "This server is shutting down.\n")
+            assert ready(server.port) == 503
             assert old.read()[0] == 0x88
         old.frame(8, b"\x03\xe9")
         assert old.at_end()
+
+
+def ready(port: int) -> int:
+    """The readiness check's answer."""
+    with Client(port) as client:
+        client.send(f"GET /-/ready HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        return client.head()[0]
+
+
+def test_readiness_follows_the_workers() -> None:
+    with gateway() as server:
+        assert ready(server.port) == 200
+        server.registry.workers = 0
+        assert ready(server.port) == 503
 
 
 def test_clients_that_do_not_answer_cannot_delay_the_end() -> None:

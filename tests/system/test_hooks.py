@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from .clients import Client
+from .faults import RawClient
 from .server import until
 
 pytestmark = pytest.mark.system
@@ -34,11 +35,11 @@ def test_on_close_after_the_clients_close(server):
 
 
 def test_on_close_without_a_code(server):
-    client = Client(server, "hooks")
-    client.socket.protocol.send_close()
-    client.socket.send_data()
-    assert client.until_noted("close")[-1] == ["close", 1005, ""]
+    client = RawClient(server, f"hooks?who=codeless{server.port}")
+    client.socket.sendall(b"\x88\x80" + bytes(4))
+    (note,) = until(lambda: server.project.journal("close", who=f"codeless{server.port}"))
     client.socket.close()
+    assert note[4:] == [1005, ""]
 
 
 def test_on_close_when_the_browser_vanishes(server):

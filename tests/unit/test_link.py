@@ -338,3 +338,19 @@ def test_a_full_queue_is_retried_with_the_same_number(
     link.put(Send(1, 1, b"x"))
     link.flush()
     assert [batch.number for batch in socket.batches] == [1]
+
+
+def test_the_links_thread_never_waits_for_a_full_queue(
+    link: GatewayLink, socket: FakeSocket
+) -> None:
+    socket.refuse = True
+    link.put(Send(1, 1, b"1"))
+    link.beat(True)
+    assert link.answer() is None
+    assert socket.tried == 3  # once each, without a wait
+    socket.refuse = False
+    link.put(Send(1, 1, b"2"))
+    link.beat(True)
+    assert [(batch.number, batch.messages) for batch in socket.batches] == [
+        (0, [Heartbeat(True)]), (1, [Send(1, 1, b"1")]), (2, [Send(1, 1, b"2")]),
+    ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Protocol
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import bind_sockets, ssl_wrap_socket
-from tornado.routing import AnyMatches, Rule
+from tornado.routing import AnyMatches, PathMatches, Rule
 from tornado.web import Application, RequestHandler
 
 from ..options import GatewayConfig
@@ -43,8 +43,14 @@ class ServerError(Exception):
 
 
 class Registry(handshake.Registry, Protocol):
-    """What the server needs of the registry of workers."""
+    """What the server needs of the registry of workers.
 
+    Attributes:
+        workers: those that take new connections.
+    """
+
+    @property
+    def workers(self) -> int: ...
     async def drain(self, deadline: float) -> None: ...
     def close(self) -> None: ...
 
@@ -90,6 +96,22 @@ class NotFound(RequestHandler):
         self.finish("There is nothing here but WebSockets.\n")
 
 
+class Ready(RequestHandler):
+    """``GET /-/ready`` for load balancers: 200 if a new connection would be served, else 503."""
+
+    def initialize(self, server: Server) -> None:
+        self._server = server
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+
+    def get(self) -> None:
+        ready = self._server.ready
+        self.set_status(200 if ready else 503)
+        self.finish("ready\n" if ready else "not ready\n")
+
+
 class Server:
     """Serves browsers. To be made in a running loop.
 
@@ -112,7 +134,9 @@ class Server:
         self._journal = Journal(self.counters, config.debug)
         self._tick = tick_length(limits.ping_interval, limits.ping_timeout, limits.send_timeout)
         self._pings = Pings(limits.ping_interval, limits.ping_timeout, self._tick)
-        self._stalls = Stalls(limits.send_timeout, self._tick)
+        # Somewhat later than ``send`` gives up, so that a handler that waits is told first.
+        stall = limits.send_timeout + 1.0 if limits.send_timeout else 0.0
+        self._stalls = Stalls(stall, self._tick)
         carried = descriptor_cap(raise_descriptor_limit())
         self._caps = Caps(
             min(limits.max_connections or carried, carried), limits.max_connections_per_ip
@@ -144,6 +168,7 @@ class Server:
         return Application(
             [
                 Rule(matcher, handshake.Upgrade),
+                Rule(PathMatches("/-/ready"), Ready, {"server": self}),
                 Rule(AnyMatches(), proxy.Proxy, {"port": config.proxy_port})
                 if proxying
                 else Rule(AnyMatches(), NotFound),
@@ -194,6 +219,11 @@ class Server:
             self._journal.closed(connection.label, connection.code)
 
     @property
+    def ready(self) -> bool:
+        """Whether a new connection would be served."""
+        return not self._gate.stopping and self._registry.workers > 0
+
+    @property
     def connections(self) -> int:
         """Sockets of accepted WebSockets."""
         return len(self._pings)
@@ -207,12 +237,13 @@ class Server:
             seconds: after which everything is over, whoever is still there.
         """
         deadline = self._loop.time() + seconds
-        if self._acceptor is not None:
-            self._acceptor.close()
         self._gate.stop()
         await self._close_all(min(5.0, seconds / 3))
         # Each has ``close_timeout`` to answer; some of the time belongs to the workers.
         await self._wait_for_clients(deadline - min(2.0, seconds / 4))
+        # Until now it listened, so that a load balancer's check got its answer.
+        if self._acceptor is not None:
+            self._acceptor.close()
         await self._registry.drain(deadline)
         self._registry.close()
         await asyncio.wait([asyncio.ensure_future(self._http.close_all_connections())], timeout=0.5)

@@ -17,6 +17,10 @@ import zmq
 
 __all__ = ["new_socket", "wait"]
 
+#: Batches that wait in one direction of a link; with what travels between, the bound of its memory
+#: is a few hundred batches of at most ``MAX_BATCH``. Policy: the sender waits.
+HIGH_WATER = 100
+
 _lock = threading.Lock()
 _context: zmq.Context[zmq.Socket[bytes]] | None = None  # guarded by _lock
 
@@ -46,8 +50,8 @@ def new_socket(kind: int) -> zmq.Socket[bytes]:
     """A socket with the bounds that every link here has (``docs/protocol.md``)."""
     socket = _shared_context().socket(kind)
     socket.set(zmq.LINGER, 1000)
-    socket.set(zmq.SNDHWM, 1000)
-    socket.set(zmq.RCVHWM, 1000)
+    socket.set(zmq.SNDHWM, HIGH_WATER)
+    socket.set(zmq.RCVHWM, HIGH_WATER)
     # A backstop against strangers; senders keep to MAX_BATCH or one allowed message.
     socket.set(zmq.MAXMSGSIZE, 1 << 30)
     return socket

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from ..options import MAX_BATCH
@@ -100,6 +101,7 @@ class GatewayLink:
         self._acks: dict[int, int] = {}  # guarded by lock
         self._size = 0  # guarded by lock
         self._send_lock = threading.Lock()
+        self._batches: deque[bytes] = deque()  # encoded; guarded by _send_lock
         self._number = 0  # guarded by _send_lock
         self._told = 0  # guarded by _send_lock
         self._unreturned = 0  # bytes; the receiving thread's
@@ -185,20 +187,26 @@ class GatewayLink:
         """Whether more than acknowledgements is in the outbox."""
         return bool(self._messages)
 
-    def flush(self) -> None:
-        """Send what is in the outbox; if another thread is at it, that one takes ours along."""
-        while self._messages or self._acks:
+    def flush(self, *, patient: bool = True) -> None:
+        """Send what is in the outbox; if another thread is at it, that one takes ours along.
+
+        Args:
+            patient: wait while the gateway's queue is full, which pushes back on the handlers.
+        """
+        while self._messages or self._acks or self._batches:
             if not self._send_lock.acquire(blocking=False):
                 return
             try:
-                self._send_outbox()
+                self._send_outbox(patient)
             finally:
                 self._send_lock.release()
+            if self._batches:
+                return  # the queue is full, and somebody patient comes by soon
 
     def flush_all(self) -> None:
         """Like :meth:`flush`, but returns only when our own part is on its way."""
         with self._send_lock:
-            self._send_outbox()
+            self._send_outbox(True)
         self.flush()  # what others put meanwhile and left to us
 
     def hello(self, hello: Hello) -> None:
@@ -219,35 +227,49 @@ class GatewayLink:
                 self.socket.send(encode(self._batch(0, [message], {})))
             finally:
                 self._send_lock.release()
-            self.flush()  # what others put meanwhile and left to us
+            self._leave_nothing()
 
-    def _send_outbox(self) -> None:
+    def _leave_nothing(self) -> None:
+        """Send what others put while this thread had the send lock, and left to it.
+
+        The links thread must not wait for a gateway's end, since it is the one that notices.
+        """
+        self.flush(patient=False)
+
+    def _send_outbox(self, patient: bool) -> None:
         with self.lock:
             messages, acks, size = self._messages, self._acks, self._size
-            if not messages and not acks:
-                return
-            self._messages, self._acks, self._size = [], {}, 0
+            if messages or acks:
+                self._messages, self._acks, self._size = [], {}, 0
         if size > MAX_BATCH:
             *parts, messages = _cut(messages)
             for part in parts:
-                self._send(part, {})
-        self._send(messages, acks)
+                self._encode(part, {})
+        if messages or acks:
+            self._encode(messages, acks)
+        while self._batches and self._send(self._batches[0], patient):
+            self._batches.popleft()
 
-    def _send(self, messages: list[Reply], acks: dict[int, int]) -> None:
-        if self.lost or not self.gateway:
-            return
-        self._number += 1
-        self._told = self.received
-        data = encode(self._batch(self._number, messages, acks))
-        # A full queue pushes back on the handlers, as long as the gateway is there at all.
+    def _encode(self, messages: list[Reply], acks: dict[int, int]) -> None:
+        if self.gateway and not self.lost:
+            self._number += 1
+            self._told = self.received
+            self._batches.append(encode(self._batch(self._number, messages, acks)))
+
+    def _send(self, data: bytes, patient: bool) -> bool:
+        """Send one batch. False if the queue is full; what nobody can read counts as sent."""
+        if self.lost:
+            return True
         started = time.monotonic()
-        while not self.socket.send(data, 0.5):
+        while not self.socket.send(data, 0.5 if patient else 0.0):
             if self.gone:
-                return
+                return True
+            if not patient:
+                return False
             if time.monotonic() - started > STUCK_AFTER:
                 logger.error("the gateway takes no replies for %g s; giving it up", STUCK_AFTER)
                 self.gone = True
-                return
+        return True
 
     def _batch(self, number: int, messages: list[Reply], acks: dict[int, int]) -> ReplyBatch:
         return ReplyBatch(
@@ -271,7 +293,7 @@ class GatewayLink:
             return self.socket.receive()
         finally:
             self._send_lock.release()
-            self.flush()  # what others put meanwhile and left to us
+            self._leave_nothing()
 
     def close(self) -> None:
         """Close the socket, with a moment for what is queued."""

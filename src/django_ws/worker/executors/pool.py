@@ -117,7 +117,9 @@ class PoolExecutor(Executor):
         self._numbers = 0  # guarded
         self._refusing_until = 0.0  # guarded
         self._ended = False
-        self._hook_started = 0.0  # of the leader's inline hook; written by the leader only
+        # Of the leader's inline hook. Written by the leader, and by whoever takes the lead from it.
+        self._hook_started = 0.0
+        self._hook_average = Average()
         self._averages: dict[tuple[type, str], Average] = {}
         self._saturated_since = 0.0  # the watchdog's
         self._watched = threading.Event()
@@ -236,13 +238,12 @@ class PoolExecutor(Executor):
         lock.release()
         try:
             if successor is not None:
-                try:
-                    self.source.flush()
-                finally:
-                    self._wake(successor)
+                self._wake(successor)
+                self.source.flush()
             connection.thread = me.ident
             started = time.monotonic()
             if leading:
+                self._hook_average = average
                 self._hook_started = started
                 if not self._watched.is_set():
                     self._watched.set()
@@ -371,6 +372,8 @@ class PoolExecutor(Executor):
             leader = self._leader
             if leader is None or self._hook_started != started:
                 return
+            # Now, not when it returns: else each of many such hooks would keep the lead in turn.
+            self._hook_average.add(STUCK, True)
             successor = self._pass_lead()
             leader.active = True
             self._active += 1
