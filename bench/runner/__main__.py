@@ -12,8 +12,8 @@ from pathlib import Path
 
 from . import profiling
 from .client import LoadError
+from .documents import renew
 from .page import page
-from .plots import bars
 from .processes import BENCH
 from .report import text
 from .results import Results, describe_machine
@@ -100,26 +100,24 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", metavar="A,B", help="these scenarios; beginnings will do")
     parser.add_argument("--servers", metavar="A,B", help="these servers; beginnings will do")
     parser.add_argument("--rounds", type=int, help="how often (default: 3; quick: 1)")
-    parser.add_argument("--seconds", type=float, help="a measurement (default: 4; quick: 0.8)")
+    parser.add_argument("--seconds", type=float, help="a measurement (default: 4; quick: 0.7)")
     parser.add_argument(
         "--output", type=Path, default=BENCH / "results", help="directory (default: bench/results)"
     )
-    parser.add_argument("--images", type=Path, help="also write the plots here, as SVG files")
+    parser.add_argument("--docs", action="store_true", help="also renew docs/performance.md")
     parser.add_argument(
         "--from", dest="saved", type=Path, metavar="JSON", help="measure nothing: show a saved run"
     )
     return parser.parse_args(arguments)
 
 
-def write(results: Results, output: Path, images: Path | None) -> None:
-    """The JSON file, the page, and the plots."""
+def write(results: Results, output: Path, docs: bool) -> None:
+    """The JSON file, the page, and the documentation's figures."""
     output.mkdir(parents=True, exist_ok=True)
     results.save(output / "results.json")
     (output / "index.html").write_text(page(results))
-    if images is not None:
-        images.mkdir(parents=True, exist_ok=True)
-        for key in results.figures:
-            (images / f"bench-{key}.svg").write_text(bars(results, key, SCENARIOS[key].main))
+    if docs:
+        renew(results, BENCH.parent / "docs")
     print(f"\nwritten: {output / 'index.html'}")
 
 
@@ -131,15 +129,17 @@ def main(arguments: Sequence[str]) -> int:
     if options.saved:
         results = Results.load(options.saved)
         print(text(results))
-        write(results, options.output, options.images)
+        write(results, options.output, options.docs)
         return 0
     quick = options.quick
     scenarios = [name for name in SCENARIOS if SCENARIOS[name].quick or not quick]
     if options.only:
         scenarios = chosen(options.only, list(SCENARIOS), "scenario")
-    servers = chosen(options.servers, list(SERVERS), "server") if options.servers else list(SERVERS)
+    servers = [name for name in SERVERS if SERVERS[name].quick or not quick]
+    if options.servers:
+        servers = chosen(options.servers, list(SERVERS), "server")
     rounds = options.rounds or (1 if quick else 3)
-    seconds = options.seconds or (0.8 if quick else 4.0)
+    seconds = options.seconds or (0.7 if quick else 4.0)
 
     # Ten thousand clients, and as many connections in a server that inherits the limit.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
         except KeyboardInterrupt:
             print("\nstopped; this is what there is")
     print(text(results))
-    write(results, options.output, options.images)
+    write(results, options.output, options.docs)
     print(f"took {datetime.timedelta(seconds=round(time.monotonic() - started))}")
     return 1 if results.failures else 0
 

@@ -8,7 +8,7 @@ from .scenarios import METRICS, SCENARIOS
 from .servers import SERVERS
 from .words import DASH, TIMES, number
 
-__all__ = ["ranked", "ratio", "span", "text"]
+__all__ = ["cell", "ranked", "ratio", "span", "text"]
 
 
 def ratio(results: Results, scenario: str, server: str, metric: str) -> float | None:
@@ -30,7 +30,8 @@ def span(spread: Spread) -> str:
     return f"{number(spread.low)}{DASH}{number(spread.high)}"
 
 
-def _cell(spread: Spread) -> str:
+def cell(spread: Spread) -> str:
+    """The median, and in brackets how far it went."""
     if spread.low == spread.high:
         return number(spread.median)
     return f"{number(spread.median)} ({span(spread)})"
@@ -53,7 +54,7 @@ def text(results: Results) -> str:
             row = [SERVERS[name].label]
             for metric in metrics:
                 spread = results.spread(key, name, metric)
-                row.append(_cell(spread) if spread else "")
+                row.append(cell(spread) if spread else "")
             if base:
                 better = ratio(results, key, name, scenario.main)
                 row.append(number(better) if better else "")

@@ -59,8 +59,8 @@ class Scenario:
         connections: clients.
         main: the metric that is plotted.
         environment: for ``project/settings.py``.
-        servers: names; empty for all that have the handler.
         quick: whether ``--quick`` includes it.
+        bound: whether servers that only show what is possible take part.
     """
 
     title: str
@@ -69,15 +69,15 @@ class Scenario:
     main: str
     measure: Measure
     environment: Mapping[str, str] = field(default_factory=dict)
-    servers: frozenset[str] = frozenset()
     quick: bool = True
+    bound: bool = False
 
     def applies(self, name: str) -> bool:
         """Whether a server takes part."""
         server = SERVERS[name]
         if self.handler not in server.handlers or self.connections > server.most:
             return False
-        return not self.servers or name in self.servers
+        return server.family != "bound" or self.bound
 
 
 def quantile(values: list[float], part: float) -> float:
@@ -229,6 +229,7 @@ def _echo(connections: int, quick: bool) -> Scenario:
         _round_trips("echo", connections),
         FAST,
         quick=quick,
+        bound=True,
     )
 
 
@@ -240,6 +241,7 @@ def _fan(connections: int, quick: bool) -> Scenario:
         "last",
         _fan_out(connections),
         quick=quick,
+        bound=True,
     )
 
 
@@ -249,7 +251,7 @@ SCENARIOS: dict[str, Scenario] = {
     "echo-100": _echo(100, True),
     "echo-1000": _echo(1000, False),
     "echo-8000": _echo(8000, False),
-    "latency": Scenario("Echo, 500 messages/s in all", "echo", 100, "p99", _latency),
+    "latency": Scenario("Echo, 500 messages/s in all", "echo", 100, "p99", _latency, quick=False),
     "sleep": Scenario(
         "Handler that blocks 10 ms, 100 clients", "sleep", 100, "rate", _round_trips("sleep", 100)
     ),
@@ -264,6 +266,12 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "chatty": Scenario("One client sends without pause", "echo", 51, "grows", _chatty),
     "chatty-unlimited": Scenario(
-        "One client sends without pause, message rate raised", "echo", 51, "grows", _chatty, FAST
+        "One client sends without pause, message rate raised",
+        "echo",
+        51,
+        "grows",
+        _chatty,
+        FAST,
+        quick=False,
     ),
 }

@@ -37,6 +37,7 @@ class Server:
         most: connections that make sense.
         redis: whether it needs one.
         io: whether it speaks Socket.IO.
+        quick: whether ``--quick`` includes it.
     """
 
     label: str
@@ -47,23 +48,26 @@ class Server:
     most: int = 100_000
     redis: bool = False
     io: bool = False
+    quick: bool = True
 
     def dialect(self, handler: str, cookie: str = "") -> Dialect:
         """What to say to it."""
         return socket_io(handler) if self.io else plain(handler, cookie)
 
 
-def _ours(label: str, *flags: str, most: int = 100_000) -> Server:
+def _ours(label: str, *flags: str, most: int = 100_000, quick: bool = True) -> Server:
     address = ("127.0.0.1:{port}", "--noreload")
     command = ("project/manage.py", "run_wsserver", *address, *flags)
-    return Server(label, command, ALL, family="ours", most=most)
+    return Server(label, command, ALL, family="ours", most=most, quick=quick)
 
 
 _UVICORN = ("-m", "uvicorn", "--port", "{port}", "--log-level", "warning", "--no-access-log")
 _DAPHNE = ("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0")
 
 
-def _channels(label: str, consumers: str, front: tuple[str, ...], layer: str = "none") -> Server:
+def _channels(
+    label: str, consumers: str, front: tuple[str, ...], layer: str = "none", quick: bool = True
+) -> Server:
     return Server(
         label,
         (*front, "project.asgi:application"),
@@ -71,6 +75,7 @@ def _channels(label: str, consumers: str, front: tuple[str, ...], layer: str = "
         {"BENCH_STACK": "channels", "BENCH_CONSUMERS": consumers, "BENCH_LAYER": layer},
         "channels",
         redis=layer != "none",
+        quick=quick,
     )
 
 
@@ -81,11 +86,13 @@ SERVERS: dict[str, Server] = {
     "django-ws-gevent": _ours("django-ws, gevent", "--gevent"),
     "django-ws-threaded": _ours("django-ws, threaded", "--threaded", most=1000),
     "django-ws-multiprocess": _ours("django-ws, multiprocess", "--multiprocess", most=100),
-    "django-ws-pool-2": _ours("django-ws, pool, 2 workers", "--pool", "--workers", "2"),
+    "django-ws-pool-2": _ours(
+        "django-ws, pool, 2 workers", "--pool", "--workers", "2", quick=False
+    ),
     "channels-sync-uvicorn": _channels("Channels sync, uvicorn", "sync", _UVICORN),
     "channels-async-uvicorn": _channels("Channels async, uvicorn", "async", _UVICORN),
     "channels-sync-daphne": _channels("Channels sync, daphne", "sync", _DAPHNE),
-    "channels-async-daphne": _channels("Channels async, daphne", "async", _DAPHNE),
+    "channels-async-daphne": _channels("Channels async, daphne", "async", _DAPHNE, quick=False),
     "channels-sync-redis": _channels(
         "Channels sync, uvicorn, channels_redis", "sync", _UVICORN, "redis"
     ),

@@ -19,9 +19,7 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 __all__ = ["Load", "Session", "back", "soon"]
 
 
-async def soon(
-    condition: Callable[[], object], seconds: float = 10.0, what: object = ""
-) -> object:
+async def soon(condition: Callable[[], object], seconds: float = 10.0, what: object = "") -> object:
     """Wait until the condition is true."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -79,9 +77,7 @@ class Load:
         self.connected_at: list[float] = []
 
     async def __aenter__(self) -> Load:
-        self._tasks = [
-            asyncio.create_task(self._client(number)) for number in range(self._clients)
-        ]
+        self._tasks = [asyncio.create_task(self._client(number)) for number in range(self._clients)]
         await soon(lambda: len(self.current) == self._clients, 20)
         return self
 
@@ -190,5 +186,3 @@ async def back(url: str, seconds: float = 20.0) -> float:
         except (OSError, TimeoutError, WebSocketException):
             assert time.monotonic() - began < seconds, "the service did not come back"
             await asyncio.sleep(0.02)
-
-

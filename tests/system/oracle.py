@@ -73,9 +73,7 @@ def judge(sessions: list[Session], project: Project) -> Verdict:
     return verdict
 
 
-def _judge_session(
-    verdict: Verdict, session: Session, notes: list[tuple[int, int, int]]
-) -> None:
+def _judge_session(verdict: Verdict, session: Session, notes: list[tuple[int, int, int]]) -> None:
     numbers = [number for number, _, _ in notes]
     seen = set(numbers)
     answered = {number for number, _ in session.answers}
@@ -120,5 +118,3 @@ async def all_closed(project: Project, sessions: list[Session], seconds: float =
             seconds,
         )
     return time.monotonic() - began
-
-

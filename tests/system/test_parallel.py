@@ -102,7 +102,6 @@ def test_a_client_that_does_not_read_stops_only_its_own_handler(server):
     client = RawClient(server, "flood?who=deaf", receive_buffer=4096)
     client.send("100000")
     seen = []
-    done = threading.Event()
     watch = threading.Thread(
         target=lambda: seen.extend(latencies(server, lambda: server.project.journal("flood")))
     )
@@ -110,7 +109,6 @@ def test_a_client_that_does_not_read_stops_only_its_own_handler(server):
     try:
         (note,) = until(lambda: server.project.journal("flood", who="deaf"))
     finally:
-        done.set()
         watch.join()
         client.socket.close()
     error, sent, waited, _ = note[4:]

@@ -165,10 +165,10 @@ def test_a_failing_on_connect_is_logged_with_its_traceback(
     assert record.exc_info is not None
 
 
-@pytest.mark.parametrize("outcome", [False, PermissionDenied(), Reject(401, ""), ConnectionClosed()])
-def test_a_deliberate_refusal_is_not_logged(
-    outcome: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize(
+    "outcome", [False, PermissionDenied(), Reject(401, ""), ConnectionClosed()]
+)
+def test_a_deliberate_refusal_is_not_logged(outcome: Any, caplog: pytest.LogCaptureFixture) -> None:
     lifecycle, _ = life(on_connect=outcome)
     with pytest.raises(Refusal):
         lifecycle.connect()

@@ -26,7 +26,6 @@ from django_ws.wire.messages import (
     Send,
     Snapshot,
 )
-
 from tests.unit.gateway_fakes import FakeClient, FakeWorker, World
 
 
@@ -556,6 +555,7 @@ def test_a_worker_that_cannot_take_over_does_not_keep_the_connection(world: Worl
     new.say(Refuse(session.conn, 503, "out of threads"))
     world.loop.run()
     assert not new.take()  # no endless back and forth
+    die(new)
     third = world.worker("w3", started=3)
     restore, disconnect = third.take()
     third.say(acks={session.conn: disconnect.seq})

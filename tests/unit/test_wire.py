@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -132,10 +133,8 @@ DECODERS = [decode_events, decode_replies, decode_fenced]
 @settings(max_examples=100, deadline=None)
 def test_garbage_is_a_wire_error_and_nothing_else(data: bytes) -> None:
     for decode in DECODERS:
-        try:
+        with contextlib.suppress(WireError):
             decode(data)
-        except WireError:
-            pass
 
 
 @given(st.lists(events, min_size=1, max_size=3), st.data())
@@ -145,10 +144,8 @@ def test_a_damaged_batch_is_a_wire_error_and_nothing_else(
 ) -> None:
     damaged = bytearray(encode(batch(contents)))
     damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(WireError):
         decode_events(bytes(damaged))
-    except WireError:
-        pass
 
 
 @pytest.mark.parametrize("decode", DECODERS)
@@ -220,7 +217,7 @@ def test_a_field_missing_at_the_end_gets_its_default() -> None:
 def test_tags_and_order_of_fields_are_those_of_version_1() -> None:
     """Whoever changes these bytes needs another wire version."""
     assert encode(batch([Message(1, 2, 1, b"x")])).hex() == (
-        "98" "01" "a170" "a173" "a172" "01" "00" "91" "95" "03" "01" "02" "01" "c40178" "80"
+        "9801a170a173a1720100919503010201c4017880"
     )
     tags = {
         "Welcome": 1, "Connect": 2, "Message": 3, "Disconnect": 4, "Confirm": 5, "Release": 6,

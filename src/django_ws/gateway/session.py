@@ -57,7 +57,8 @@ class Session:
         closing: the worker closed it, or had to be given up: nothing but a Disconnect follows.
         ended: the browser is gone; the Disconnect is among the events.
         snapshot: what a new instance needs; as of the last acknowledgement.
-        attempts: workers that died over its handshake.
+        restoring: loop time at which a worker was asked to continue it; 0 once it has answered.
+        attempts: workers that died over it since one of them handled something of it.
     """
 
     __slots__ = (
@@ -78,6 +79,7 @@ class Session:
         "handshake",
         "held_from",
         "namespace",
+        "restoring",
         "seq",
         "snapshot",
         "subprotocol",
@@ -110,6 +112,7 @@ class Session:
         self.snapshot = _NO_SNAPSHOT
         self.subprotocol = ""
         self.user = ""
+        self.restoring = 0.0
         self.attempts = 0
         self._registry = registry
         self._client: Client | None = None
@@ -200,6 +203,9 @@ class Session:
                 self._window -= len(event.data)
             count += 1
         del unacked[:count]
+        if self.restoring or self.attempts:
+            self.restoring = 0.0
+            self.attempts = 0
         if self.ended and not unacked:
             self._registry.forget(self)
         elif self._full:
@@ -320,6 +326,7 @@ class Session:
         self.worker = worker
         worker.sessions[self.conn] = self
         if self.accepted:
+            self.restoring = self._registry.now()
             first = self.unacked[0].seq if self.unacked else self.seq + 1  # type: ignore[union-attr]
             worker.post(
                 Restore(

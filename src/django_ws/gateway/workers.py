@@ -49,6 +49,10 @@ BATCHES_A_TURN = 32
 #: Seconds between looks at the workers' signs of life, and without one until a worker is in doubt.
 LOOK = 0.25
 DOUBT_AFTER = 1.0
+#: Workers that may die over the events of one connection, until it is given up.
+ATTEMPTS = 2
+#: Seconds after which the end of a worker is no longer put down to a connection's on_restore.
+SUSPICIOUS = 5.0
 #: Seconds that joining may take.
 JOIN_TIMEOUT = 5.0
 #: Dead incarnations to remember. They say Hello once more at most, so this is plenty.
@@ -154,6 +158,10 @@ class Registry:
             self._replies.close()
             self._replies = None
 
+    def now(self) -> float:
+        """Loop time."""
+        return self._loop.time()
+
     @property
     def connections(self) -> int:
         """Sessions that are not over yet."""
@@ -212,6 +220,8 @@ class Registry:
 
     def place(self, session: Session) -> None:
         """Find a worker for an accepted connection; without one it waits for one to come."""
+        if session.worker is not None:
+            return  # being closed for the loss of its worker, it ended and found another one
         if session.closing and not session.ended:
             return  # nothing to run until its browser is gone
         worker = self._pick(session.namespace)
@@ -541,8 +551,20 @@ class Registry:
         in_flight = bool(session.unacked) and (
             session.unacked[0].seq < first_unsent  # type: ignore[union-attr]
         )
+        # It may be this connection that kills workers; the others shall not go on paying for it.
+        restored = session.restoring and self.now() - session.restoring < SUSPICIOUS
+        if in_flight or restored:
+            session.attempts += 1
+        if session.attempts > ATTEMPTS and session.ended:
+            self.counters["on_close_abandoned"] += 1
+            logger.error("%d workers died over one connection; abandoned", session.attempts)
+            self.forget(session)
+            return
         if session.closing:
             session.give_up(1012, "service restart")
+        elif session.attempts > ATTEMPTS:
+            self.counters["worker_lost_closed"] += 1
+            session.give_up(1012, "workers were lost over it")
         elif in_flight and info.on_worker_lost != "redeliver":
             self.counters["worker_lost_closed"] += 1
             session.give_up(1012, "the worker was lost")

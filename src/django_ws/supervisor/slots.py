@@ -17,15 +17,16 @@ class Backoff:
     """How long to wait before something that died is started again."""
 
     FIRST = 0.1
-    LAST = 10.0
-    #: Seconds after which a child counts as having run well.
-    STEADY = 10.0
+    LAST = 5.0
+    #: Seconds, its start included, after which a child counts as having run well: then its end is
+    #: an accident of its own, and the service is back at once.
+    STEADY = 2.0
 
     def __init__(self) -> None:
         self._delay = self.FIRST
 
     def next(self, alive: float) -> float:
-        """Seconds to wait now, given how many it was alive: 0.1, doubling to 10."""
+        """Seconds to wait now, given how many it was alive: 0.1, doubling to 5."""
         if alive >= self.STEADY:
             self.reset()
         delay = self._delay
@@ -35,6 +36,10 @@ class Backoff:
     def reset(self) -> None:
         """Begin anew."""
         self._delay = self.FIRST
+
+
+#: Seconds between two replacements of the same worker for what it has handled or takes.
+RECYCLE_INTERVAL = 10.0
 
 
 class Slot:

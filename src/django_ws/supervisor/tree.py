@@ -15,7 +15,7 @@ from .child import Child, Role, State, fate
 from .children import Children
 from .plan import Output, Plan, StartupError
 from .signals import Signals
-from .slots import GRACE, Backoff, Rolling, Slot
+from .slots import GRACE, RECYCLE_INTERVAL, Rolling, Slot
 
 __all__ = ["Supervisor"]
 
@@ -263,7 +263,7 @@ class Supervisor:
             return
         self._measure_at = now + _MEMORY_INTERVAL
         for slot in self._workers:
-            if slot.child is None or now - slot.child.started < Backoff.STEADY:
+            if slot.child is None or now - slot.child.started < RECYCLE_INTERVAL:
                 continue  # one that is over the limit from its start would never serve
             mib = slot.child.memory() / 2**20
             if mib > self._plan.max_rss:
@@ -274,7 +274,7 @@ class Supervisor:
         now = time.monotonic()
         if slot is None or not slot.ready or slot.successor or now < slot.replace_after:
             return
-        slot.replace_after = now + Backoff.STEADY
+        slot.replace_after = now + RECYCLE_INTERVAL
         logger.info("The %s %s; replacing it.", child, reason)
         self._rolling.one(slot, self._plan.drain_timeout)
 

@@ -71,6 +71,7 @@ class WorkerConnection:
     __slots__ = (
         "__weakref__",
         "_buffer",
+        "_buffered",
         "_handshake",
         "_request",
         "_saved",
@@ -134,6 +135,7 @@ class WorkerConnection:
         # What a hook sends before the connection is accepted; bounded by the largest message a
         # handler may send, guarded by the link's lock.
         self._buffer: list[Reply] | None = None
+        self._buffered = 0  # bytes
         self._waker: threading.Condition | None = None  # made under the link's lock
 
     # ------------------------------------------------------------------ for handlers
@@ -209,11 +211,13 @@ class WorkerConnection:
             buffer = self._buffer
             if buffer is None:
                 return False
-            if type(reply) is Send:
-                size = self.unconfirmed + len(reply.data)
+            if isinstance(reply, (Send, GroupSend)):
+                size = self._buffered + len(reply.data)
                 if size > self.executor.max_outgoing:
                     raise MessageTooBig(size, self.executor.max_outgoing)
-                self.unconfirmed = size
+                self._buffered = size
+                if type(reply) is Send:
+                    self.unconfirmed += len(reply.data)
             buffer.append(reply)
         return True
 
@@ -259,6 +263,8 @@ class WorkerConnection:
         self._put(
             GroupSend(group, TEXT if text else BINARY, data, self.conn if exclude_self else 0)
         )
+        if self.link.congested:
+            self.link.flush_all()  # publications have no window, so this is what holds them up
 
     def _put(self, reply: Reply) -> None:
         if self._buffer is None or not self._put_aside(reply):
@@ -358,6 +364,7 @@ class WorkerConnection:
                 alive = False
                 self.lifecycle.close()
             elif isinstance(event, Restore):
+                seq = event.seq
                 self.lifecycle.restore(event.seq > 1, event.ended)
             else:
                 alive = self._handle_release()

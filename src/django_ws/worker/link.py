@@ -187,6 +187,11 @@ class GatewayLink:
         """Whether more than acknowledgements is in the outbox."""
         return bool(self._messages)
 
+    @property
+    def congested(self) -> bool:
+        """Whether so much is in the outbox that whoever adds to it has to wait."""
+        return self._size > 4 * MAX_BATCH
+
     def flush(self, *, patient: bool = True) -> None:
         """Send what is in the outbox; if another thread is at it, that one takes ours along.
 

@@ -1,0 +1,141 @@
+"""The long form of the fault harness: ``scripts/soak [minutes]``.
+
+One server per kind of fault, under the full load, again and again in turn until the time is over;
+so memory that does not come back shows as growth from round to round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .faults import FAULTS, Report, run
+from .server import MODES, Project, Server
+
+__all__ = ["main"]
+
+#: The load that is promised to be carried.
+CLIENTS, RATE = 200, 5.0
+
+#: MiB that a process may have grown by after the first round of a fault at the same server.
+GROWTH = 16.0
+
+
+def rounds() -> Iterator[tuple[str, str, str, str]]:
+    """Fault, namespace, mode and link, without end; every combination comes up in time."""
+    number = 0
+    while True:
+        for fault in FAULTS:
+            mode = MODES[number % len(MODES)]
+            link = ("ipc", "tcp")[number // len(MODES) % 2]
+            namespace = ("ledger", "again")[number // 2 % 2]
+            yield fault, namespace, mode, link
+            number += 1
+        number += 1  # so that the next pass combines them differently
+
+
+def one_round(fault: str, namespace: str, mode: str, link: str) -> list[Report]:
+    """A fault three times at one server, so that the later ones show growth."""
+    # A process per connection is for tens of connections, not for hundreds at two cores.
+    clients = CLIENTS if mode != "multiprocess" else CLIENTS // 4
+    settings = {"ALLOW_MISSING_ORIGIN": True, **FAULTS[fault].settings}
+    reports = []
+    with tempfile.TemporaryDirectory() as directory:
+        project = Project(Path(directory), link, DJANGO_WS=settings)
+        try:
+            server = Server(project, f"--{mode}", *FAULTS[fault].flags)
+            for _ in range(1 if FAULTS[fault].stops else 3):
+                report = asyncio.run(
+                    run(fault, server, namespace, clients=clients, rate=RATE, long=True)
+                )
+                reports.append(report)
+            if not FAULTS[fault].stops:
+                server.stop(40)
+            if project.leftovers():
+                reports[-1].verdict.note(f"left behind: {project.leftovers()}")
+        finally:
+            project.remove()
+    return reports
+
+
+def wrong(reports: list[Report]) -> list[str]:
+    """Which promises a round broke, memory included."""
+    broken = [text for report in reports for text in report.wrong()]
+    for report in reports[2:]:
+        for name in ("gateway_grew_mib", "workers_grew_mib"):
+            if report.figures.get(name, 0) > GROWTH:
+                broken.append(f"{name}={report.figures[name]:.1f}")
+    return broken
+
+
+def table(collected: dict[str, list[Report]]) -> str:
+    """The report: one line per fault, counts added up, the worst of each figure."""
+    head = "fault runs sent lost repeated reordered unsignalled closed worst-figures".split()
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for fault, reports in collected.items():
+        verdicts = [report.verdict for report in reports]
+        sums = [
+            sum(getattr(verdict, name) for verdict in verdicts)
+            for name in ("sent", "lost", "repeated", "reordered", "unsignalled")
+        ]
+        closed = sum(sum(verdict.cut.values()) for verdict in verdicts)
+        names = dict.fromkeys(name for report in reports for name in report.figures)
+        worst = {
+            name: max(report.figures[name] for report in reports if name in report.figures)
+            for name in names
+        }
+        figures = ", ".join(f"{name} {value:.3g}" for name, value in worst.items())
+        cells = [fault, len(reports), *sums, closed, figures]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run for so many minutes; returns 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("minutes", nargs="?", type=float, default=30.0)
+    parser.add_argument("--output", type=Path, help="also write the reports to this file, as JSON")
+    options = parser.parse_args()
+    deadline = time.monotonic() + options.minutes * 60
+    collected: dict[str, list[Report]] = {}
+    failures = []
+    for variant in rounds():
+        if time.monotonic() > deadline:
+            break
+        name = " ".join(variant)
+        try:
+            reports = one_round(*variant)
+        except Exception as error:
+            failures.append(f"{name}: {error!r}")
+            print(f"FAILED {failures[-1][:3000]}", flush=True)
+            continue
+        collected.setdefault(variant[0], []).extend(reports)
+        broken = wrong(reports)
+        if broken:
+            failures.append(f"{name}: {broken}")
+        back = [report.figures["back_s"] for report in reports if "back_s" in report.figures]
+        shown = f", back after {statistics.median(back):.2f} s" if back else ""
+        sent = sum(report.verdict.sent for report in reports)
+        print(f"{'BROKEN' if broken else 'kept'}: {name}: {sent} messages{shown}", flush=True)
+        for line in broken:
+            print(f"    {line}", flush=True)
+    print(f"\n{table(collected)}\n\n{len(failures)} of the rounds broke a promise")
+    if options.output:
+        content = [
+            {"fault": report.fault, "verdict": str(report.verdict), "figures": report.figures}
+            for reports in collected.values()
+            for report in reports
+        ]
+        options.output.write_text(json.dumps({"failures": failures, "reports": content}, indent=1))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

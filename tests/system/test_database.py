@@ -1,0 +1,111 @@
+"""Hooks that use the ORM leave no database connection behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psutil
+import psycopg
+import pytest
+from websockets.asyncio.client import connect
+
+from .postgres import postgres
+from .server import MODES, Project, Server, until
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def database():
+    """A PostgreSQL of its own."""
+    with postgres() as settings:
+        yield settings
+
+
+async def _talk(server, number, rounds):
+    async def one():
+        async with connect(
+            server.url + "db", proxy=None, compression=None, open_timeout=40
+        ) as socket:
+            for _ in range(rounds):
+                await socket.send("read")
+                assert await asyncio.wait_for(socket.recv(), 40) == "read"
+            await socket.send("write")
+            assert await asyncio.wait_for(socket.recv(), 40)
+
+    await asyncio.gather(*[one() for _ in range(number)])
+
+
+async def _wait_in_hooks(server, number, count):
+    """So many hooks that sit in ``wait``; what ``count`` says meanwhile."""
+    sockets = await asyncio.gather(
+        *[connect(server.url + "db", proxy=None, open_timeout=40) for _ in range(number)]
+    )
+    for socket in sockets:
+        await socket.send("wait")
+    for socket in sockets:
+        assert await asyncio.wait_for(socket.recv(), 20) == "waiting"
+    # "waiting" is sent just before `wait`, which gives the connection back.
+    await asyncio.to_thread(until, lambda: count() == 0, 5, count)
+    await asyncio.gather(*[socket.close() for socket in sockets])
+
+
+def _number(server):
+    return 200 if "--multiprocess" not in server.process.args else 60
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_postgresql(tmp_path, database, mode):
+    project = Project(tmp_path, DATABASES={"default": database})
+    dsn = f"host={database['HOST']} dbname=postgres user=tests"
+
+    def count():
+        with psycopg.connect(dsn) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = 'postgres' AND pid <> pg_backend_pid()"
+            ).fetchone()
+        return row[0]
+
+    try:
+        project.run("migrate", "--run-syncdb", "--verbosity", "0")
+        server = Server(project, f"--{mode}")
+        number = _number(server)
+        asyncio.run(_talk(server, number, 3))
+        until(lambda: len(project.journal("db close")) == number, 20)
+        until(lambda: count() == 0, 5, count)
+        asyncio.run(_wait_in_hooks(server, 20, count))
+        until(lambda: count() == 0, 5, count)
+        assert "Traceback" not in server.output()
+        server.stop()
+    finally:
+        project.remove()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_sqlite(tmp_path, mode):
+    # A write waits for the others, so fewer of them at a time than SQLite's patience allows.
+    project = Project(tmp_path)
+
+    def count():
+        """Open descriptors of the database file, over all processes."""
+        found = 0
+        for process in server.processes():
+            try:
+                found += sum("db.sqlite3" in file.path for file in process.open_files())
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    try:
+        project.run("migrate", "--run-syncdb", "--verbosity", "0")
+        server = Server(project, f"--{mode}")
+        number = _number(server)
+        asyncio.run(_talk(server, number, 1))
+        until(lambda: len(project.journal("db close")) == number, 20)
+        until(lambda: count() == 0, 5, count)
+        asyncio.run(_wait_in_hooks(server, 20, count))
+        assert "Traceback" not in server.output()
+        server.stop()
+    finally:
+        project.remove()
