@@ -111,7 +111,9 @@ class Connection(Receiver):
             context.released(self)
         elif not (self._hold and self._buffer and self.state is OPEN):
             self._finish(1006, "")
-        # Else what has been read is still delivered, as fast as the window allows.
+        else:
+            # What has been read is still delivered, as fast as window and rate allow.
+            context.lingering.add(self)
 
     # ------------------------------------------------------------------ for the session
 
@@ -226,6 +228,7 @@ class Connection(Receiver):
         self._core = self._message = None
         self._session.disconnected(code, reason)
         if self._transport is _GONE:
+            self._context.lingering.discard(self)
             self._context.released(self)
 
     def _abort_later(self) -> None:

@@ -73,6 +73,9 @@ class Context:
 
     Args:
         released: called once for each connection, after its socket and its session are done.
+
+    Attributes:
+        lingering: connections whose socket is gone, with messages that are still to be delivered.
     """
 
     __slots__ = (
@@ -81,6 +84,7 @@ class Context:
         "counters",
         "high_water",
         "interval",
+        "lingering",
         "loop",
         "max_size",
         "pings",
@@ -103,6 +107,7 @@ class Context:
         self.pings = pings
         self.stalls = stalls
         self.released = released
+        self.lingering: set[Released] = set()
         self.max_size = limits.max_message_size or UNLIMITED
         #: Frames up to this size need no look at the limits.
         self.small = min(MAX_CONTROL, self.max_size)

@@ -141,7 +141,7 @@ class Server:
         self._caps = Caps(
             min(limits.max_connections or carried, carried), limits.max_connections_per_ip
         )
-        context = Context(
+        context = self._context = Context(
             self._loop, limits, self.counters, self._pings, self._stalls, self._released
         )
         self._gate = handshake.Gate(config, registry, self._caps, context, self._journal)
@@ -251,7 +251,7 @@ class Server:
 
     async def _close_all(self, seconds: float) -> None:
         """Spread the closes a little, so that not all clients return at once."""
-        clients = [peer for peer in self._pings if isinstance(peer, Connection)]
+        clients = self._clients()
         batch = max(DRAIN_BATCH, round(len(clients) * DRAIN_TURN / max(seconds, DRAIN_TURN)))
         for first in range(0, len(clients), batch):
             if first:
@@ -259,12 +259,14 @@ class Server:
             for client in clients[first : first + batch]:
                 client.close(1001, "server shutting down")
 
+    def _clients(self) -> list[Connection]:
+        everybody = [*self._pings, *self._context.lingering]
+        return [peer for peer in everybody if isinstance(peer, Connection)]
+
     async def _wait_for_clients(self, deadline: float) -> None:
-        while self._pings and self._loop.time() < deadline:
-            for peer in self._pings:
-                if isinstance(peer, Connection):
-                    peer.close(1001, "server shutting down")  # it may just have come in
+        while (clients := self._clients()) and self._loop.time() < deadline:
+            for client in clients:
+                client.close(1001, "server shutting down")  # it may just have come in
             await asyncio.sleep(DRAIN_TURN)
-        for peer in self._pings:
-            if isinstance(peer, Connection):
-                peer.abort(1001, "server shutting down")
+        for client in self._clients():
+            client.abort(1001, "server shutting down")
