@@ -61,12 +61,12 @@ class Client:
 
     def closing(self, seconds: float = 10.0) -> tuple[int, str]:
         """Code and reason that the server closes with; what it sends before is dropped."""
-        try:
+        with contextlib.suppress(ConnectionClosed):
             while True:
                 self.socket.recv(seconds)
-        except ConnectionClosed as closed:
-            assert closed.rcvd is not None, "cut off without a close frame"
-            return closed.rcvd.code, closed.rcvd.reason
+        frame = self.socket.protocol.close_rcvd
+        assert frame is not None, "cut off without a close frame"
+        return frame.code, frame.reason
 
     def vanish(self) -> None:
         """Be gone without a close frame, by a reset."""

@@ -102,7 +102,8 @@ class Load:
             return len(session.answers) - count >= messages
 
         await soon(
-            lambda: all([answered(number) for number in range(self._clients)]),
+            # Not a generator: every client's count has to begin now.
+            lambda: min([answered(number) for number in range(self._clients)]),
             seconds,
             lambda: f"no progress: {self.stuck()}",
         )

@@ -77,14 +77,12 @@ def wrong(reports: list[Report]) -> list[str]:
 
 def table(collected: dict[str, list[Report]]) -> str:
     """The report: one line per fault, counts added up, the worst of each figure."""
-    head = "fault runs sent lost repeated reordered unsignalled closed worst-figures".split()
+    counts = ["sent", "lost", "repeated", "reordered", "unsignalled"]
+    head = ["fault", "runs", *counts, "closed", "worst figures"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for fault, reports in collected.items():
         verdicts = [report.verdict for report in reports]
-        sums = [
-            sum(getattr(verdict, name) for verdict in verdicts)
-            for name in ("sent", "lost", "repeated", "reordered", "unsignalled")
-        ]
+        sums = [sum(getattr(verdict, name) for verdict in verdicts) for name in counts]
         closed = sum(sum(verdict.cut.values()) for verdict in verdicts)
         names = dict.fromkeys(name for report in reports for name in report.figures)
         worst = {

@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from .clients import Client
-from .faults import RawClient
+from .raw import RawClient
 from .server import until
 
 pytestmark = pytest.mark.system

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.sync.client import connect as connect_blocking
 
 from .clients import Client
-from .faults import Flooders, RawClient
+from .raw import Flooders, RawClient
 from .server import Project, Server, until
 
 pytestmark = pytest.mark.system

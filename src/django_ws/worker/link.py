@@ -32,6 +32,9 @@ logger = logging.getLogger("django_ws.worker")
 CREDIT_BATCHES = 16
 CREDIT_BYTES = MAX_BATCH
 
+#: Messages that are sent without waiting for more.
+PLENTY = 256
+
 #: Seconds that a gateway may take nothing, until it counts as gone.
 STUCK_AFTER = 30.0
 
@@ -186,6 +189,11 @@ class GatewayLink:
     def hurry(self) -> bool:
         """Whether more than acknowledgements is in the outbox."""
         return bool(self._messages)
+
+    @property
+    def plenty(self) -> bool:
+        """Whether the outbox is worth a batch of its own by now."""
+        return len(self._messages) >= PLENTY
 
     @property
     def congested(self) -> bool:

@@ -117,6 +117,10 @@ class Receiver:
         links = [*self.links, *self._dying]
         return [connection for link in links for connection in list(link.connections.values())]
 
+    def fail(self, reason: str) -> None:
+        """Nothing can be run any more, so the worker has to end."""
+        self._on_broken(reason)
+
     # ------------------------------------------------------------------ batches
 
     def _batch(self, data: bytes, pairs: Pairs) -> None:

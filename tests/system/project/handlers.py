@@ -158,7 +158,10 @@ class Ledger(Noting):
 
     def on_message(self, message):
         number = int(message)
-        time.sleep(0.05 if number % 7 == 0 else 0.005)  # so that there is always some in flight
+        # Some are always in flight, before or after they have had an effect.
+        nap = 0.05 if number % 7 == 0 else 0.005
+        time.sleep(nap if number % 2 else 0)
         count = self.state["count"] = self.state.get("count", 0) + 1
         note("handled", self.who, number, count)
+        time.sleep(0 if number % 2 else nap)
         self.send(f"{number} {count}")

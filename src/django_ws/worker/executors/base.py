@@ -58,6 +58,9 @@ class EventSource(Protocol):
     def connections(self) -> list[WorkerConnection]:
         """All connections, as a copy."""
 
+    def fail(self, reason: str) -> None:
+        """Nothing can be run any more, so the worker has to end."""
+
 
 class Executor:
     """Runs the hooks of every connection: one at a time and in order for each, in parallel for all.

@@ -96,6 +96,9 @@ class _ChildExecutor(Executor):
     def connections(self) -> list[WorkerConnection]:
         return list(self._link.connections.values())
 
+    def fail(self, reason: str) -> None:
+        raise RuntimeError(reason)
+
 
 def child_main(
     sock: socket.socket, handlers: Mapping[str, type[WebSocketHandler]], settings: Settings

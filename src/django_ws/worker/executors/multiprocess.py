@@ -53,7 +53,6 @@ class Child:
         accepted: ``on_connect`` has said yes.
         snapshot: the last one it sent.
         disconnect: the connection's last event, once it has come.
-        silent: its end of the stream is closed.
         second: it was started to run ``on_close`` after another one had died.
         replaced: such a one was started for it.
     """
@@ -71,7 +70,6 @@ class Child:
         self.accepted = False
         self.snapshot = Snapshot()
         self.disconnect: Disconnect | None = None
-        self.silent = False
         self.second = False
         self.replaced = False
 
@@ -251,10 +249,9 @@ class MultiprocessExecutor(Executor):
         except OSError:
             data = b""
         if not data:
-            child.silent = True
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(child.socket)
-            if child.finished or self._refusing_until == float("inf"):
+            if child.finished:
                 self._gone(child)
             return False  # else the template tells how it ended
         connection = child.connection
@@ -284,11 +281,8 @@ class MultiprocessExecutor(Executor):
         report = self._template.report()
         if report is None:
             self._selector.unregister(self._template.fileno())
-            logger.critical("the template process is gone; this worker can start no more")
-            self._refusing_until = float("inf")
-            for orphan in self._all():
-                if orphan.silent:
-                    self._gone(orphan)
+            if not self._ended:
+                self.source.fail("its template process is gone, so it can start no more")
             return
         key, pid, status = report
         with self._lock:

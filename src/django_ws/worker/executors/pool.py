@@ -154,8 +154,9 @@ class PoolExecutor(Executor):
         return not any(thread.is_alive() for thread in threads)
 
     def sent(self, link: GatewayLink) -> None:
-        # What the leader's hooks send leaves with the batch; everybody else's at once.
-        if threading.current_thread() is not self._leader:
+        # What the leader's hooks send leaves with the batch, unless that is a very large one;
+        # everybody else's at once.
+        if threading.current_thread() is not self._leader or link.plenty:
             link.flush()
 
     @contextlib.contextmanager

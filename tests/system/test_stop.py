@@ -1,0 +1,110 @@
+"""Stopping, dying and pausing, as single clients see it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from .clients import Client
+from .server import Project, Server, until
+
+pytestmark = pytest.mark.system
+
+
+def test_sigterm_closes_browsers_1001_and_runs_every_on_close(project):
+    server = Server(project)
+    clients = [Client(server, "hooks") for _ in range(20)]
+    loops = [Client(server, "loop") for _ in range(5)]
+    for client in clients:
+        client.ask("none")
+    for client in loops:
+        client.send("0.05")
+        client.receive()
+    clients[0].send("nap 1")
+    until(lambda: clients[0].notes())
+    server.process.send_signal(signal.SIGTERM)
+    assert {client.closing()[0] for client in clients + loops} == {1001}
+    assert server.process.wait(10) == 0
+    for client in clients + loops:
+        assert [note[1] for note in client.notes("close")] == [1001]
+    assert clients[0].notes()[-2] == ["message", "nap 1"]
+    assert project.leftovers() == []
+    assert server.processes() == []
+
+
+def test_killing_the_supervisor_leaves_nothing_behind(project):
+    server = Server(project, "--multiprocess", "--workers", "2")
+    clients = [Client(server, "hooks") for _ in range(4)]
+    for client in clients:
+        client.ask("none")
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    until(lambda: not server.processes(), 15, server.processes)
+    until(lambda: not project.leftovers(), 5, project.leftovers)
+    for client in clients:
+        assert client.notes("close")
+
+
+def test_a_crash_of_one_handler_process_stays_alone(project):
+    server = Server(project, "--multiprocess")
+    with Client(server, "hooks") as other, Client(server, "hooks") as client:
+        other.ask("none")
+        client.send("true", "exit")
+        assert client.closing()[0] == 1011
+        client.until_noted("close")
+        assert other.ask("more") in ("had none", "had more")
+    server.stop()
+
+
+def test_a_client_knows_within_a_quarter_second_that_its_worker_died(project):
+    server = Server(project)
+    with Client(server, "sleep") as client:
+        client.send("20")
+        client.until_noted("sleep")
+        began = time.monotonic()
+        server.workers()[0].kill()
+        assert client.closing()[0] == 1012
+        took = time.monotonic() - began
+    print(f"known after {took * 1000:.0f} ms")
+    assert took < 0.25
+    until(lambda: client.notes("close"), 10)
+    server.stop()
+
+
+def test_a_paused_worker_gets_no_new_connections(project):
+    server = Server(project, "--workers", "2")
+    workers = server.workers()
+    with Client(server, "state") as client:
+        pid = int(client.ask("x").split()[1])
+        paused = next(worker for worker in workers if worker.pid == pid)
+        paused.suspend()
+        try:
+            server.until_output("is silent", 3)
+            for _ in range(5):
+                with Client(server, "state") as another:
+                    assert int(another.ask("x").split()[1]) != pid
+            client.send("x")
+        finally:
+            paused.resume()
+        assert client.receive() == f"2 {pid}"
+    server.stop()
+
+
+def test_a_worker_paused_for_too_long_counts_as_dead(tmp_path):
+    project = Project(tmp_path, DJANGO_WS={"HANG_TIMEOUT": 2})
+    try:
+        server = Server(project)
+        with Client(server, "again") as client:
+            assert client.ask("1") == "1 1"
+            (paused,) = server.workers()
+            paused.suspend()
+            client.send("2", "3")
+            assert client.receive(15) == "2 2"
+            assert client.receive() == "3 3"
+        until(lambda: not paused.is_running(), 5)
+        server.stop()
+    finally:
+        project.remove()
