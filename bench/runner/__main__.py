@@ -100,7 +100,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", metavar="A,B", help="these scenarios; beginnings will do")
     parser.add_argument("--servers", metavar="A,B", help="these servers; beginnings will do")
     parser.add_argument("--rounds", type=int, help="how often (default: 3; quick: 1)")
-    parser.add_argument("--seconds", type=float, help="a measurement (default: 4; quick: 0.7)")
+    parser.add_argument("--seconds", type=float, help="a measurement (default: 4; quick: 0.6)")
     parser.add_argument(
         "--output", type=Path, default=BENCH / "results", help="directory (default: bench/results)"
     )
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.servers:
         servers = chosen(options.servers, list(SERVERS), "server")
     rounds = options.rounds or (1 if quick else 3)
-    seconds = options.seconds or (0.7 if quick else 4.0)
+    seconds = options.seconds or (0.6 if quick else 4.0)
 
     # Ten thousand clients, and as many connections in a server that inherits the limit.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -157,7 +157,8 @@ def main(arguments: Sequence[str]) -> int:
     print(text(results))
     write(results, options.output, options.docs)
     print(f"took {datetime.timedelta(seconds=round(time.monotonic() - started))}")
-    return 1 if results.failures else 0
+    # That a peer gives up under some load is a result, too.
+    return int(any(SERVERS[name].family == "ours" for _, name, _ in results.failures))
 
 
 if __name__ == "__main__":

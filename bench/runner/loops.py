@@ -138,7 +138,7 @@ def paced(
             now = clock()
             for _ in range(peer.count(data, expected)):
                 times.append(now - peer.sent.popleft())
-        if now > start + 3 * seconds + 5:
+        if now > start + 3 * seconds + 3:
             raise LoadError(f"{total - len(times)} of {total} answers missing")
     return times
 

@@ -23,7 +23,7 @@ max-width:980px;margin:2rem auto;padding:0 1rem}
 h2{margin-top:2.6rem}p,dl{color:var(--soft)}table{border-collapse:collapse;font-size:13px}
 td,th{padding:.2rem .7rem;border-bottom:1px solid var(--line);text-align:right}
 td:first-child,th:first-child{text-align:left;padding-left:0}
-.table{overflow-x:auto}svg{max-width:100%;height:auto}.missed{color:#c0392b}
+.table{overflow-x:auto}svg{max-width:100%;height:auto;margin-top:3rem;display:block}.missed{color:#c0392b}
 """
 
 
@@ -43,7 +43,7 @@ def page(results: Results) -> str:
     for key, scenario in SCENARIOS.items():
         if not results.figures.get(key):
             continue
-        parts += [f"<h2>{escape(scenario.title)}</h2>", bars(results, key, scenario.main)]
+        parts.append(bars(results, key, scenario.main))
         parts.append(_table(results, key))
     if results.failures:
         parts.append("<h2>Not measured</h2><ul>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from html import escape
 
 from .report import ranked, ratio
@@ -18,15 +19,24 @@ VALUES = 150
 ROW = 26
 TOP = 46
 
+#: Times the middle value from which on a bar is cut.
+FAR = 20
+
 # Text is drawn in the colours of the page's surroundings; a file on its own asks the browser.
 STYLE = """
 svg{font:13px system-ui,sans-serif}
-.ink{fill:#1b1f24}.soft{fill:#667080}.axis{stroke:#c8ced6}.whisker{stroke:#1b1f24}
+.ink{fill:#1b1f24}.soft{fill:#667080}.axis{stroke:#c8ced6}.whisker{stroke:#1b1f24}.gap{fill:#fff}
 .ours{fill:#0b7a53}.channels{fill:#b3541e}.other{fill:#5b6b8c}.bound{fill:#a9b1bc}
 @media(prefers-color-scheme:dark){
-.ink{fill:#e8ebef}.soft{fill:#98a2b0}.axis{stroke:#3d4652}.whisker{stroke:#e8ebef}
+.ink{fill:#e8ebef}.soft{fill:#98a2b0}.axis{stroke:#3d4652}.whisker{stroke:#e8ebef}.gap{fill:#14181d}
 .ours{fill:#34b98a}.channels{fill:#e08a52}.other{fill:#8c9dc4}.bound{fill:#5a6472}}
 """
+
+
+def _scale(values: list[float]) -> float:
+    """What the longest bar stands for. One value far from all others is cut off, not the rest."""
+    middle = statistics.median(values)
+    return max((value for value in values if value <= FAR * middle), default=1.0) or 1.0
 
 
 def bars(results: Results, key: str, metric: str) -> str:
@@ -34,7 +44,7 @@ def bars(results: Results, key: str, metric: str) -> str:
     scenario = SCENARIOS[key]
     names = [name for name in ranked(results, key) if results.spread(key, name, metric)]
     spreads = {name: results.spread(key, name, metric) for name in names}
-    top = max((spread.high for spread in spreads.values() if spread), default=1.0) or 1.0
+    top = _scale([spread.high for spread in spreads.values() if spread])
     room = WIDTH - LABELS - VALUES
     height = TOP + ROW * len(names) + 8
     meaning = METRICS[metric]
@@ -53,8 +63,8 @@ def bars(results: Results, key: str, metric: str) -> str:
         assert spread is not None
         y = TOP + index * ROW
         middle = y + ROW / 2 - 2
-        length = max(1.0, spread.median / top * room)
-        low, high = (LABELS + value / top * room for value in (spread.low, spread.high))
+        length = max(1.0, min(1.0, spread.median / top) * room)
+        low, high = (LABELS + min(1.0, value / top) * room for value in (spread.low, spread.high))
         times = ratio(results, key, name, metric)
         against = f"  ({number(times)}{TIMES})" if times and name != results.baseline(key) else ""
         parts += [
@@ -65,7 +75,11 @@ def bars(results: Results, key: str, metric: str) -> str:
             f'<text class="ink" x="{max(LABELS + length, high) + 8:.1f}" y="{middle + 4}">'
             f'{number(spread.median)}<tspan class="soft">{against}</tspan></text>',
         ]
-        if high - low > 1:
+        if spread.median > top:
+            edge = LABELS + length - 26
+            points = f"{edge},{y + 22} {edge + 8},{y - 2} {edge + 14},{y - 2} {edge + 6},{y + 22}"
+            parts.append(f'<polygon class="gap" points="{points}"/>')
+        elif high - low > 1:
             parts.append(
                 f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}"'
                 f' y2="{middle}"/>'

@@ -231,24 +231,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(params=["pool", "threaded"])
-def mode(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=["ipc", "tcp"])
-def scheme(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
+@pytest.fixture(params=["pool-ipc", "threaded-ipc", "pool-tcp"])
 def play(
-    mode: str,
-    scheme: str,
+    request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Play:
     """Plays a scenario in a running stack, and sees that nothing is left."""
+    mode, _, scheme = request.param.partition("-")
     directory: Path = tmp_path_factory.mktemp("s")
 
     def exits(code: int) -> None:
@@ -487,6 +477,7 @@ def test_what_a_dead_worker_had_not_handled(play: Play, policy: str) -> None:
         await until(lambda: client.session.unacked and client.session.unacked[0].seq == 3)  # type: ignore[union-attr]
         await stack.worker()
         stack.registry.worker_died(worker.incarnation)
+        worker._broken("its death is played here")
         gates.pop("block").set()  # what the dead one says from here on does not count
         if policy == "redeliver":
             assert await client.heard(3) == [b"a 1", b"block 2", b"b 3"]

@@ -50,8 +50,8 @@ async def _wait_in_hooks(server, number, count):
     await asyncio.gather(*[socket.close() for socket in sockets])
 
 
-def _number(server):
-    return 200 if "--multiprocess" not in server.process.args else 60
+#: Connections at once.
+NUMBER = 200
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -70,9 +70,8 @@ def test_postgresql(tmp_path, database, mode):
     try:
         project.run("migrate", "--run-syncdb", "--verbosity", "0")
         server = Server(project, f"--{mode}")
-        number = _number(server)
-        asyncio.run(_talk(server, number, 3))
-        until(lambda: len(project.journal("db close")) == number, 20)
+        asyncio.run(_talk(server, NUMBER, 3))
+        until(lambda: len(project.journal("db close")) == NUMBER, 20)
         until(lambda: count() == 0, 5, count)
         asyncio.run(_wait_in_hooks(server, 20, count))
         until(lambda: count() == 0, 5, count)
@@ -84,7 +83,6 @@ def test_postgresql(tmp_path, database, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_sqlite(tmp_path, mode):
-    # A write waits for the others, so fewer of them at a time than SQLite's patience allows.
     project = Project(tmp_path)
 
     def count():
@@ -100,9 +98,8 @@ def test_sqlite(tmp_path, mode):
     try:
         project.run("migrate", "--run-syncdb", "--verbosity", "0")
         server = Server(project, f"--{mode}")
-        number = _number(server)
-        asyncio.run(_talk(server, number, 1))
-        until(lambda: len(project.journal("db close")) == number, 20)
+        asyncio.run(_talk(server, NUMBER, 1))
+        until(lambda: len(project.journal("db close")) == NUMBER, 20)
         until(lambda: count() == 0, 5, count)
         asyncio.run(_wait_in_hooks(server, 20, count))
         assert "Traceback" not in server.output()

@@ -192,9 +192,9 @@ class Worker:
         for link in links:
             if not link.told:
                 link.told = True
-                # Sent by the receiving thread: this one must not wait for a gateway's end, since
-                # it is the one that notices.
                 link.put(Retiring())
+                # This thread must not wait for a gateway's end, since it is the one that notices.
+                link.flush(patient=False)
         if all(link.drained for link in links) and not self.receiver.connections():
             return True
         if time.monotonic() < self._deadline:
