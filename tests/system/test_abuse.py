@@ -19,7 +19,7 @@ pytestmark = pytest.mark.system
 def test_a_hanging_hook_is_reported_and_closed(project):
     server = Server(project)
     with Client(server, "hang") as client, Client(server) as other:
-        client.send("3")
+        client.send("1.5")
         assert client.closing()[0] == 1011
         assert other.ask("x") == "x"
     found = server.until_output(r"time\.sleep\(float\(message\)\)", 5)

@@ -39,6 +39,9 @@ LOST_AFTER = 0.3
 #: Behind whatever a gateway that is gone had sent.
 LAST_SEQ = 2**62
 
+#: Seconds for which replies may wait for those to events that have come meanwhile.
+REPLY_AFTER = 0.0005
+
 
 class LinkBroken(Exception):
     """A batch of events is missing: this worker cannot know what it lost, so it must end."""
@@ -79,15 +82,15 @@ class Receiver:
         self._refused: set[str] = set()  # of the receiving thread; bounded, see _refuse
         self._broken = False
         self.handed_out = 0
+        self._flushed = 0.0
         self._dying: list[GatewayLink] = []  # lost, but hooks still run; of the receiving thread
 
     # ------------------------------------------------------------------ for executors
 
     def poll(self, timeout: float) -> Pairs:
         """Receive events in order, waiting at most ``timeout`` seconds for the first."""
-        self.flush()
         pairs: Pairs = []
-        for data in self._link.receive(0.0 if self._broken else timeout):
+        for data in self._receive(timeout):
             try:
                 self._batch(data, pairs)
             except LinkBroken as error:
@@ -102,8 +105,22 @@ class Receiver:
                 self.links[index] = link.successor()
         return pairs
 
+    def _receive(self, timeout: float) -> list[bytes]:
+        """Take what has come meanwhile before replying to what came before: larger batches cost
+        less. But replies never wait for long, and never while there is nothing else to do."""
+        if self._broken:
+            self.flush()
+            return []
+        if time.monotonic() - self._flushed < REPLY_AFTER:
+            batches = self._link.receive(0.0)
+            if batches:
+                return batches
+        self.flush()
+        return self._link.receive(timeout)
+
     def flush(self) -> None:
         """Send what is in the outboxes."""
+        self._flushed = time.monotonic()
         for link in self.links:
             link.flush()
 

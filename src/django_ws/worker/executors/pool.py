@@ -28,8 +28,12 @@ __all__ = ["PoolExecutor"]
 
 logger = logging.getLogger("django_ws.worker")
 
-#: Seconds of wall time above which a hook counts as blocking.
+#: Seconds that a hook may wait, for a database say, before it counts as blocking. What it computes
+#: does not count: other threads could not run meanwhile anyway, so handing them the lead would only
+#: make them fight for the GIL.
 SLOW = 0.0003
+#: Seconds above which it is looked at how much of a hook's time is waiting (which costs 1 µs).
+SUSPICIOUS = 0.0001
 #: Samples are clipped here: one long query must not brand a fast hook for minutes.
 CLIP = 0.002
 #: Seconds between probes: a hook that counts as blocking runs inline now and then, since its
@@ -43,22 +47,24 @@ IDLE = 30.0
 
 
 class Average:
-    """Moving average of one hook's wall time; written without a lock: a lost sample does no harm.
+    """Moving averages of one hook's times; written without a lock: a lost sample does no harm.
 
     Attributes:
-        value: seconds.
+        wall: seconds that a call takes.
+        blocked: seconds of them in which it waits rather than computes.
         probe_at: ``time.monotonic()`` from which one call runs inline although it counts as slow.
     """
 
-    __slots__ = ("probe_at", "value")
+    __slots__ = ("blocked", "probe_at", "wall")
 
     def __init__(self) -> None:
-        self.value = 0.0
+        self.wall = 0.0
+        self.blocked = 0.0
         self.probe_at = 0.0
 
     def slow(self) -> bool:
         """Whether to pass the lead on before the next call."""
-        if self.value <= SLOW:
+        if self.blocked <= SLOW:
             return False
         now = time.monotonic()
         if now < self.probe_at:
@@ -66,10 +72,23 @@ class Average:
         first, self.probe_at = not self.probe_at, now + PROBE
         return first
 
-    def add(self, seconds: float, inline: bool) -> None:
-        """Take a sample; an inline one counts for more, being the truer."""
-        weight = 0.5 if inline else 0.0625
-        self.value += ((CLIP if seconds > CLIP else seconds) - self.value) * weight
+    def add(self, wall: float, blocked: float) -> None:
+        """Take a sample of a call that ran inline. Of others none is taken: what they wait for is
+        the GIL more than anything else."""
+        self.wall += ((CLIP if wall > CLIP else wall) - self.wall) * 0.5
+        self.blocked += ((CLIP if blocked > CLIP else blocked) - self.blocked) * 0.5
+
+
+class Averages:
+    """Those of one handler class, by what happens to a connection."""
+
+    __slots__ = ("close", "connect", "message", "open")
+
+    def __init__(self) -> None:
+        self.connect = Average()
+        self.open = Average()
+        self.message = Average()
+        self.close = Average()
 
 
 class PoolThread(threading.Thread):
@@ -120,7 +139,7 @@ class PoolExecutor(Executor):
         # Of the leader's inline hook. Written by the leader, and by whoever takes the lead from it.
         self._hook_started = 0.0
         self._hook_average = Average()
-        self._averages: dict[tuple[type, str], Average] = {}
+        self._averages: dict[type, Averages] = {}  # guarded
         self._saturated_since = 0.0  # the watchdog's
         self._watched = threading.Event()
         self._watchdog = threading.Thread(target=self._watch, name="ws-watchdog", daemon=True)
@@ -156,7 +175,8 @@ class PoolExecutor(Executor):
     def sent(self, link: GatewayLink) -> None:
         # What the leader's hooks send leaves with the batch, unless that is a very large one;
         # everybody else's at once.
-        if threading.current_thread() is not self._leader or link.plenty:
+        leader = self._leader
+        if leader is None or threading.get_ident() != leader.ident or link.plenty:
             link.flush()
 
     @contextlib.contextmanager
@@ -248,8 +268,18 @@ class PoolExecutor(Executor):
                 self._hook_started = started
                 if not self._watched.is_set():
                     self._watched.set()
-            alive = connection.handle(event)
-            average.add(time.monotonic() - started, leading)
+            if not leading:
+                alive = connection.handle(event)
+            elif average.wall < SUSPICIOUS:
+                alive = connection.handle(event)
+                wall = time.monotonic() - started
+                average.add(wall, wall if wall < SUSPICIOUS else 0.0)
+            else:
+                computed = time.thread_time()
+                alive = connection.handle(event)
+                computed = time.thread_time() - computed
+                wall = time.monotonic() - started
+                average.add(wall, wall - computed)
         finally:
             lock.acquire()
             if self._leader is me:
@@ -282,15 +312,13 @@ class PoolExecutor(Executor):
             self._others.append(connection)
 
     def _average(self, connection: WorkerConnection, event: Event) -> Average:
+        averages = connection.runner
+        if not isinstance(averages, Averages):
+            averages = self._averages.setdefault(connection.handler_class, Averages())
+            connection.runner = averages
         if type(event) is Message:
-            hook = "message" if connection.lifecycle.opened else "open"
-        else:
-            hook = "close" if type(event) is Disconnect else "connect"
-        key = (connection.handler_class, hook)
-        average = self._averages.get(key)
-        if average is None:
-            average = self._averages[key] = Average()
-        return average
+            return averages.message if connection.lifecycle.opened else averages.open
+        return averages.close if type(event) is Disconnect else averages.connect
 
     # ------------------------------------------------------------------ who leads
 
@@ -374,7 +402,7 @@ class PoolExecutor(Executor):
             if leader is None or self._hook_started != started:
                 return
             # Now, not when it returns: else each of many such hooks would keep the lead in turn.
-            self._hook_average.add(STUCK, True)
+            self._hook_average.add(STUCK, STUCK)
             successor = self._pass_lead()
             leader.active = True
             self._active += 1

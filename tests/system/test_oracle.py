@@ -1,0 +1,57 @@
+"""The oracle itself: it has to see what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from .load import Session
+from .oracle import judge
+
+pytestmark = pytest.mark.system
+
+
+class Journal:
+    """Stands for a project: pairs of number and pid that were handled, and closes."""
+
+    def __init__(self, handled, closes=1):
+        self._notes = [["handled", "c", pid, 0.0, number, number] for number, pid in handled]
+        self._notes += [["close", "c", 1, 0.0, 1000, ""]] * closes
+
+    def journal(self):
+        return self._notes
+
+
+def verdict(handled, *, sent=3, answers=(1, 2, 3), code=None, closes=1):
+    session = Session("c", sent, [(number, number) for number in answers], code)
+    found = judge([session], Journal(handled, closes))
+    return {
+        name: value
+        for name, value in vars(found).items()
+        if value and name not in ("sent", "handled", "cut", "details")
+    }
+
+
+@pytest.mark.parametrize(
+    ("handled", "others", "expected"),
+    [
+        ([(1, 1), (2, 1), (3, 1)], {}, {}),
+        ([(1, 1), (2, 1)], {"answers": (1, 2)}, {"lost": 1, "unsignalled": 1}),
+        ([(1, 1), (2, 1)], {"answers": (1, 2), "code": 1012}, {"lost": 1}),
+        ([(1, 1), (2, 1), (3, 1)], {"answers": (1, 2)}, {"unsignalled": 1}),
+        ([(1, 1), (2, 1), (2, 2), (3, 2)], {}, {"repeated": 1}),
+        ([(1, 1), (2, 1), (2, 1), (3, 1)], {}, {"repeated": 1, "reordered": 1}),
+        ([(1, 1), (3, 1), (2, 1)], {}, {"reordered": 2}),
+        ([(1, 1), (2, 1), (3, 1)], {"answers": (1, 3, 2)}, {"reordered": 1}),
+        ([(1, 1), (2, 1), (3, 1)], {"answers": (1, 2, 2, 3)}, {"repeated": 1}),
+        ([(1, 1), (2, 1), (3, 1)], {"closes": 0}, {"ghosts": 1}),
+        ([(1, 1), (2, 1), (3, 1)], {"closes": 2}, {"closed_again": 1}),
+    ],
+)
+def test_oracle(handled, others, expected):
+    assert verdict(handled, **others) == expected
+
+
+def test_a_state_that_does_not_fit():
+    journal = Journal([])
+    journal._notes.append(["handled", "c", 1, 0.0, 1, 2])
+    assert judge([Session("c", 1, [(1, 2)])], journal).wrong_state == 1
