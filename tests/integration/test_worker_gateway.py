@@ -287,7 +287,7 @@ def test_echoes_come_back_in_order_and_on_close_runs_once(play: Play) -> None:
             got = await client.heard(21)
             assert got == [b"hello", *(b"%d" % number for number in range(20))]
             client.leave()
-        await until(lambda: not stack.registry.sessions)
+        await until(lambda: not stack.registry.sessions.by_conn)
         assert closes() == [("close", 1001)] * 20
 
     play(scenario)
@@ -312,7 +312,7 @@ def test_refusals(play: Play) -> None:
         async with asyncio.timeout(DEADLINE):
             verdict = await session.verdict
         assert (type(verdict), verdict.status, verdict.reason) == (Refuse, 418, "not you")  # type: ignore[union-attr]
-        await until(lambda: not stack.registry.sessions)
+        await until(lambda: not stack.registry.sessions.by_conn)
         assert closes() == []
 
     play(scenario)
@@ -325,7 +325,7 @@ def test_closing_by_the_handler(play: Play) -> None:
         client.say("1", "close", "too late")
         assert await client.ended() == (4000, "enough")
         assert client.got == [b"hello", b"1", b"bye"]
-        await until(lambda: not stack.registry.sessions)
+        await until(lambda: not stack.registry.sessions.by_conn)
         assert closes() == [("close", 4000)]
 
     play(scenario)
@@ -350,7 +350,7 @@ def test_a_message_and_gone_is_handled(play: Play) -> None:
             client = await stack.connect("counter")
             client.say("only")
             client.leave()
-        await until(lambda: not stack.registry.sessions)
+        await until(lambda: not stack.registry.sessions.by_conn)
         assert closes() == [("close", 1001)] * 10
 
     play(scenario)
@@ -429,7 +429,7 @@ def test_a_planned_change_of_worker_loses_and_repeats_nothing(play: Play) -> Non
         assert len(log) == 30
         for client in clients:
             client.leave()
-        await until(lambda: not stack.registry.sessions)
+        await until(lambda: not stack.registry.sessions.by_conn)
         assert closes() == [("close", 1001)] * 10
 
     play(scenario)
@@ -447,7 +447,7 @@ def test_hooks_that_loop_move(play: Play) -> None:
         got = await client.heard(moved + 5)
         assert got == [b"%d" % number for number in range(1, len(got) + 1)]
         client.leave()
-        await until(lambda: not stack.registry.sessions)
+        await until(lambda: not stack.registry.sessions.by_conn)
 
     play(scenario)
 
@@ -484,7 +484,7 @@ def test_what_a_dead_worker_had_not_handled(play: Play, policy: str) -> None:
             client.leave()
         else:
             assert await client.ended() == (1012, "the worker was lost")
-        await until(lambda: not stack.registry.sessions)
+        await until(lambda: not stack.registry.sessions.by_conn)
 
     play(scenario, policy=policy)
 
@@ -496,7 +496,7 @@ def test_connections_of_a_gateway_that_goes_are_closed_once(play: Play) -> None:
         clients[0].say("x")
         await clients[0].heard(2)
         clients[1].leave()
-        await until(lambda: len(stack.registry.sessions) == 4)
+        await until(lambda: len(stack.registry.sessions.by_conn) == 4)
         stack.registry.close()
         await until(lambda: len(closes()) == 5)
         await stack.gateway("gw2")
@@ -505,7 +505,7 @@ def test_connections_of_a_gateway_that_goes_are_closed_once(play: Play) -> None:
         client.say("again")
         assert await client.heard(2) == [b"hello", b"again"]
         client.leave()
-        await until(lambda: not stack.registry.sessions)
+        await until(lambda: not stack.registry.sessions.by_conn)
         assert sorted(closes()) == [("close", 1001)] * 2 + [("close", 1006)] * 4
 
     play(scenario)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .clients import Client
+from .clients import Client, until_served
 from .server import Project, Server, until
 
 pytestmark = pytest.mark.system
@@ -108,3 +108,27 @@ def test_a_worker_paused_for_too_long_counts_as_dead(tmp_path):
         server.stop()
     finally:
         project.remove()
+
+
+def test_a_loop_goes_on_in_the_new_worker(server):
+    with Client(server, "loop") as client:
+        client.send("0.05")
+        assert client.receive() == "1"
+        old = {worker.pid for worker in server.workers()}
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: not old & {worker.pid for worker in server.workers()}, 20, server.output)
+        # What was sent meanwhile, and some that only the new worker can have sent.
+        turns = [int(client.receive()) for _ in range(60)]
+        assert turns == list(range(2, 62))
+    assert client.until_noted("close")[-1] == ["close", 1000, ""]
+
+
+def test_a_message_that_kills_every_worker_does_not_go_round_for_ever(project):
+    server = Server(project)
+    with Client(server, "poison") as client:
+        client.send("true", "exit")
+        assert client.closing(20)[0] == 1012
+        client.until_noted("close")
+    assert client.notes("message") == [["message", "exit"]] * 3
+    until_served(server, server.url)
+    server.stop()

@@ -6,14 +6,9 @@ from typing import Any
 
 import pytest
 
+from django_ws.gateway.sessions import Saturated, UnknownNamespace
 from django_ws.gateway.worker_link import CREDIT_BATCHES
-from django_ws.gateway.workers import (
-    DOUBT_AFTER,
-    JOIN_TIMEOUT,
-    REMEMBERED,
-    Saturated,
-    UnknownNamespace,
-)
+from django_ws.gateway.workers import DOUBT_AFTER, JOIN_TIMEOUT, REMEMBERED
 from django_ws.options import MAX_BATCH
 from django_ws.wire.codec import encode
 from django_ws.wire.messages import (
@@ -167,7 +162,7 @@ def test_an_unknown_namespace_is_refused_at_once(world: World) -> None:
     world.worker()
     with pytest.raises(UnknownNamespace):
         world.handshake("nowhere")
-    assert not world.registry.sessions
+    assert not world.registry.sessions.by_conn
 
 
 def test_one_that_waited_for_an_unknown_namespace_is_refused_404(world: World) -> None:
@@ -175,7 +170,7 @@ def test_one_that_waited_for_an_unknown_namespace_is_refused_404(world: World) -
     worker = world.worker()
     assert session.verdict.result() == Refuse(session.conn, 404, "unknown namespace")
     assert not worker.take()
-    assert not world.registry.sessions
+    assert not world.registry.sessions.by_conn
 
 
 def test_so_many_handshakes_wait_at_a_worker_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,11 +224,11 @@ def test_a_namespace_without_room_does_not_hold_up_another(
     for namespace in ("chat", "chat", "chat", "news", "chat"):
         world.handshake(namespace)
     assert [event.namespace for event in old.take()] == ["chat"]
-    waiting = [session.conn for session in world.registry._waiting]
+    waiting = [session.conn for session in world.registry.sessions.waiting]
     assert waiting == [3, 4, 5]
     old.say(Accept(1, ""), acks={1: 1})
     assert [event.conn for event in old.take()] == [3]
-    assert [session.conn for session in world.registry._waiting] == [4, 5]
+    assert [session.conn for session in world.registry.sessions.waiting] == [4, 5]
 
 
 def test_a_handshake_survives_one_worker(world: World) -> None:
@@ -254,7 +249,7 @@ def test_a_handshake_that_two_workers_died_over_is_refused(world: World) -> None
         assert [type(event) for event in worker.take()] == [Connect]
         worker.link_changes(False)
     assert session.verdict.result().status == 503  # type: ignore[union-attr]
-    assert not world.registry.sessions
+    assert not world.registry.sessions.by_conn
 
 
 def test_whoever_left_meanwhile_is_not_asked_about(world: World) -> None:
@@ -263,7 +258,7 @@ def test_whoever_left_meanwhile_is_not_asked_about(world: World) -> None:
             session.disconnected(1006, "")
     worker = world.worker()
     assert [event.conn for event in worker.take()] == [3]
-    assert not world.registry._waiting
+    assert not world.registry.sessions.waiting
 
 
 def test_the_newest_workers_namespaces_are_in_force(world: World) -> None:
@@ -302,7 +297,7 @@ def test_one_user_has_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> No
     worker.say(acks={first.conn: 2})
     _, third = world.connection(worker, user="7")
     assert third.closed is None
-    assert sum(world.registry._users.values()) == 2
+    assert sum(world.registry.sessions._users.values()) == 2
 
 
 # ---------------------------------------------------------------- doubt and death
@@ -460,7 +455,7 @@ def test_the_homeless_are_closed_in_the_end(world: World) -> None:
     world.loop.advance(31)
     assert world.registry.connections == 0
     assert world.registry.counters["on_close_abandoned"] == 1
-    assert not world.registry._homeless
+    assert not world.registry.sessions._homeless
 
 
 def test_a_worker_that_comes_in_time_takes_the_homeless(world: World) -> None:
@@ -472,7 +467,7 @@ def test_a_worker_that_comes_in_time_takes_the_homeless(world: World) -> None:
     assert [type(event) for event in second.take()] == [Restore]
     beats(world, 40, second)
     assert session.worker is not None
-    assert not world.registry._homeless
+    assert not world.registry.sessions._homeless
 
 
 def test_one_in_doubt_takes_them_when_it_is_back(world: World) -> None:

@@ -46,7 +46,7 @@ def receive(session: Session, *messages: str) -> list[bool]:
 
 
 def forgotten(world: World, session: Session) -> bool:
-    return session.conn not in world.registry.sessions
+    return session.conn not in world.registry.sessions.by_conn
 
 
 # ---------------------------------------------------------------- the way there and back

@@ -27,8 +27,8 @@ from .admission import Caps, Refusal, check_host, check_origin
 from .connection import Connection
 from .context import Context, Session
 from .logs import Journal
+from .sessions import Saturated, UnknownNamespace
 from .streams import hand_over
-from .workers import Saturated, UnknownNamespace
 
 __all__ = ["Gate", "Registry", "SocketMatcher", "Upgrade"]
 

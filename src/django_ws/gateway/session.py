@@ -14,19 +14,19 @@ from ..wire.messages import (
     Confirm,
     Connect,
     Disconnect,
-    Event,
     GroupSend,
     Message,
     Refuse,
     Release,
     Restore,
     Send,
+    Sequenced,
     Snapshot,
 )
 
 if TYPE_CHECKING:
+    from .sessions import Sessions
     from .worker_link import WorkerLink
-    from .workers import Registry
 
 __all__ = ["Client", "Session"]
 
@@ -68,7 +68,7 @@ class Session:
         "_full",
         "_group_backlog",
         "_received",
-        "_registry",
+        "_sessions",
         "_window",
         "accepted",
         "attempts",
@@ -94,7 +94,7 @@ class Session:
         conn: int,
         namespace: str,
         handshake: bytes,
-        registry: Registry,
+        sessions: Sessions,
         verdict: asyncio.Future[Accept | Refuse],
     ) -> None:
         self.conn = conn
@@ -103,7 +103,7 @@ class Session:
         self.verdict = verdict
         self.worker: WorkerLink | None = None
         self.seq = 1
-        self.unacked: list[Event] = [Connect(conn, 1, namespace, handshake)]
+        self.unacked: list[Sequenced] = [Connect(conn, 1, namespace, handshake)]
         self.held_from = 0
         self.accepted = False
         self.closing = False
@@ -114,7 +114,7 @@ class Session:
         self.user = ""
         self.restoring = 0.0
         self.attempts = 0
-        self._registry = registry
+        self._sessions = sessions
         self._client: Client | None = None
         # Between Accept and the hand-off of the socket; bounded by the worker's send window.
         self._backlog: list[Send | Close | tuple[bytes, GroupSend]] | None = None
@@ -159,8 +159,8 @@ class Session:
             if worker.blocked:
                 worker.stalled.add(self)
                 return False
-        registry = self._registry
-        if len(unacked) < registry.window_messages and self._window < registry.window_bytes:
+        sessions = self._sessions
+        if len(unacked) < sessions.window_messages and self._window < sessions.window_bytes:
             return True
         self._full = True
         return False
@@ -176,17 +176,17 @@ class Session:
         self.ended = True
         self._client = None
         self._backlog = None
-        registry = self._registry
-        registry.hub.leave_all(self)
+        sessions = self._sessions
+        sessions.hub.leave_all(self)
         if not self.accepted and self.worker is None:
-            registry.forget(self)  # no worker ever heard of it
+            sessions.forget(self)  # no worker ever heard of it
             return
         self.seq += 1
         event = Disconnect(self.conn, self.seq, code, reason)
         self.unacked.append(event)
         worker = self.worker
         if worker is None:
-            registry.place(self)
+            sessions.place(self)
         elif not self.held_from:
             worker.post(event)
 
@@ -197,7 +197,7 @@ class Session:
         unacked = self.unacked
         count = 0
         for event in unacked:
-            if event.seq > seq:  # type: ignore[union-attr]
+            if event.seq > seq:
                 break
             if type(event) is Message:
                 self._window -= len(event.data)
@@ -207,7 +207,7 @@ class Session:
             self.restoring = 0.0
             self.attempts = 0
         if self.ended and not unacked:
-            self._registry.forget(self)
+            self._sessions.forget(self)
         elif self._full:
             self._full = False
             self.resume()
@@ -237,11 +237,11 @@ class Session:
             self.give_up(1012, "service restart")
             self.detach()
             if self.ended:
-                self._registry.shelter(self)
+                self._sessions.shelter(self)
             return
         if not self.verdict.done():
             self.verdict.set_result(refuse)
-        self._registry.forget(self)
+        self._sessions.forget(self)
 
     def send(self, message: Send) -> None:
         """A message for the browser."""
@@ -251,7 +251,7 @@ class Session:
             client.send(message.opcode, message.data)
         elif self._backlog is not None:
             self._backlog.append(message)
-        if size >= self._registry.confirm_step:
+        if size >= self._sessions.confirm_step:
             if self._backlog is None and (client is None or client.writable):
                 self._confirm()
             else:
@@ -273,8 +273,8 @@ class Session:
         if not client.writable:
             # What its own handler sent is bounded by the send window; this is on top of it.
             self._group_backlog += len(frame)
-            if self._group_backlog > self._registry.max_pending:
-                self._registry.counters["closed_slow"] += 1
+            if self._group_backlog > self._sessions.max_pending:
+                self._sessions.counters["closed_slow"] += 1
                 client.close(3008, "too slow")
                 return
         client.send_frame(frame, message.opcode, message.data)
@@ -292,7 +292,7 @@ class Session:
     def _keep_with(self, worker: WorkerLink | None) -> None:
         """The worker does not give the connection back after all: it runs ``on_close``, too."""
         first, self.held_from = self.held_from, 0
-        held = [event for event in self.unacked if event.seq >= first]  # type: ignore[union-attr]
+        held = [event for event in self.unacked if event.seq >= first]
         for event in held:
             if type(event) is Disconnect and worker is not None:
                 worker.post(event)
@@ -312,7 +312,7 @@ class Session:
         """The worker gave the connection back; what is unacknowledged was never sent."""
         self.snapshot = snapshot
         self.detach()
-        self._registry.place(self)
+        self._sessions.place(self)
 
     def detach(self) -> None:
         """Belong to no worker."""
@@ -326,8 +326,8 @@ class Session:
         self.worker = worker
         worker.sessions[self.conn] = self
         if self.accepted:
-            self.restoring = self._registry.now()
-            first = self.unacked[0].seq if self.unacked else self.seq + 1  # type: ignore[union-attr]
+            self.restoring = self._sessions.now()
+            first = self.unacked[0].seq if self.unacked else self.seq + 1
             worker.post(
                 Restore(
                     self.conn,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..options import MAX_BATCH
 from ..transport.events import EventsSender
 from ..wire.codec import EventBatch, encode
-from ..wire.messages import WIRE_VERSION, Connect, Event, Hello, Message, Restore
+from ..wire.messages import WIRE_VERSION, Connect, Disconnect, Event, Hello, Message, Restore
 
 if TYPE_CHECKING:
     from .session import Session
@@ -173,9 +173,8 @@ class WorkerLink:
         """Connections with the seq of their first event that has not left this gateway."""
         first: dict[int, int] = {}
         for event in self.pending:
-            seq = getattr(event, "seq", 0)
-            if seq:
-                first.setdefault(event.conn, seq)  # type: ignore[union-attr]
+            if isinstance(event, (Connect, Message, Disconnect, Restore)):
+                first.setdefault(event.conn, event.seq)
         return first
 
     def close(self) -> None:
@@ -196,11 +195,10 @@ def _cut(events: list[Event]) -> int:
 
 
 def _size(event: Event) -> int:
-    kind = type(event)
-    if kind is Message:
-        return len(event.data)  # type: ignore[union-attr]
-    if kind is Connect:
-        return len(event.handshake)  # type: ignore[union-attr]
-    if kind is Restore:
-        return len(event.handshake) + len(event.snapshot.state)  # type: ignore[union-attr]
+    if isinstance(event, Message):
+        return len(event.data)
+    if isinstance(event, Connect):
+        return len(event.handshake)
+    if isinstance(event, Restore):
+        return len(event.handshake) + len(event.snapshot.state)
     return 0

@@ -1,4 +1,4 @@
-"""All workers and sessions of a gateway: who is pinned where, and what happens when a worker goes.
+"""All workers of a gateway: how they come, what they say, and how they go.
 
 The rules are those of ``docs/reliability.md``.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 from ..options import GatewayConfig
 from ..transport.endpoints import may_connect
@@ -25,7 +25,6 @@ from ..wire.messages import (
     Hello,
     Join,
     Leave,
-    NamespaceInfo,
     Refuse,
     Release,
     Released,
@@ -36,11 +35,11 @@ from ..wire.messages import (
     Welcome,
 )
 from .counters import Counters
-from .groups import Hub
 from .session import Session
+from .sessions import Sessions
 from .worker_link import Health, WorkerLink
 
-__all__ = ["Registry", "Saturated", "UnknownNamespace"]
+__all__ = ["Registry"]
 
 logger = logging.getLogger("django_ws.gateway.workers")
 
@@ -49,28 +48,10 @@ BATCHES_A_TURN = 32
 #: Seconds between looks at the workers' signs of life, and without one until a worker is in doubt.
 LOOK = 0.25
 DOUBT_AFTER = 1.0
-#: Workers that may die over the events of one connection, until it is given up.
-ATTEMPTS = 2
-#: Seconds after which the end of a worker is no longer put down to a connection's on_restore.
-SUSPICIOUS = 5.0
 #: Seconds that joining may take.
 JOIN_TIMEOUT = 5.0
 #: Dead incarnations to remember. They say Hello once more at most, so this is plenty.
 REMEMBERED = 1000
-
-
-class UnknownNamespace(Exception):
-    """No worker has a handler for it."""
-
-
-class Saturated(Exception):
-    """No worker has a thread or process left for a new connection."""
-
-
-def _least(links: Iterable[WorkerLink], namespace: str) -> WorkerLink | None:
-    """Of those that have a handler for the namespace the one with the fewest connections."""
-    able = (link for link in links if namespace in link.hello.namespaces)
-    return min(able, key=lambda link: len(link.sessions), default=None)
 
 
 class Registry:
@@ -93,30 +74,16 @@ class Registry:
         self.config = config
         self.incarnation = incarnation
         self.counters: Counters = Counter() if counters is None else counters
-        self.hub = Hub()
-        self.sessions: dict[int, Session] = {}
-        self.window_messages = limits.window_messages
-        self.window_bytes = limits.window_bytes
-        self.max_pending = limits.max_pending or 2**62
-        self.confirm_step = self.max_pending // 4
-        self._max_handshakes = limits.max_pending_handshakes or 2**31
         self._hang_timeout = limits.hang_timeout or 1e9
         self._loop = loop
         self._on_kill = on_kill
         self._links: dict[str, WorkerLink] = {}
+        self.sessions = Sessions(limits, self._links, loop, self.counters)
         self._dead: OrderedDict[str, None] = OrderedDict()
-        self._namespaces: dict[str, NamespaceInfo] = {}
-        self._users: Counter[str] = Counter()
-        # Handshakes without a worker; bounded by the connection cap, ended by their deadline.
-        self._waiting: deque[Session] = deque()
-        # Accepted connections without a worker, with the time at which they came.
-        self._homeless: OrderedDict[int, float] = OrderedDict()
-        self._last_conn = 0
         self._replies: RepliesReceiver | None = None
         self._looked = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._again = False
-        self._emptied: asyncio.Event = asyncio.Event()
 
     # ------------------------------------------------------------------ life
 
@@ -138,9 +105,9 @@ class Registry:
             deadline: loop time at which to give up.
         """
         while self.sessions and self._links and self._loop.time() < deadline:
-            self._emptied.clear()
+            self.sessions.emptied.clear()
             try:
-                await asyncio.wait_for(self._emptied.wait(), deadline - self._loop.time())
+                await asyncio.wait_for(self.sessions.emptied.wait(), deadline - self._loop.time())
             except TimeoutError:
                 break
         if self.sessions:
@@ -158,9 +125,9 @@ class Registry:
             self._replies.close()
             self._replies = None
 
-    def now(self) -> float:
-        """Loop time."""
-        return self._loop.time()
+    def connect(self, handshake: Handshake) -> Session:
+        """See :meth:`.Sessions.connect`."""
+        return self.sessions.connect(handshake)
 
     @property
     def connections(self) -> int:
@@ -171,102 +138,6 @@ class Registry:
     def workers(self) -> int:
         """Workers that take new connections."""
         return sum(link.health is Health.READY for link in self._links.values())
-
-    # ------------------------------------------------------------------ sessions
-
-    def connect(self, handshake: Handshake) -> Session:
-        """Begin a session; its ``verdict`` is the worker's answer.
-
-        Raises:
-            UnknownNamespace: The workers have no such handler.
-            Saturated: None of them has room.
-        """
-        if self._namespaces and handshake.namespace not in self._namespaces:
-            raise UnknownNamespace(handshake.namespace)
-        ready = [link for link in self._links.values() if link.health is Health.READY]
-        if ready and not any(link.accepting for link in ready):
-            raise Saturated
-        self._last_conn += 1
-        session = Session(
-            self._last_conn,
-            handshake.namespace,
-            encode(handshake),
-            self,
-            self._loop.create_future(),
-        )
-        self.sessions[session.conn] = session
-        self._waiting.append(session)
-        self._dispatch()
-        return session
-
-    def forget(self, session: Session) -> None:
-        """The session is over."""
-        if self.sessions.pop(session.conn, None) is None:
-            return
-        self._homeless.pop(session.conn, None)
-        worker = session.worker
-        if worker is not None and not session.accepted:
-            worker.handshakes -= 1
-        session.detach()
-        if session.user:
-            self._users[session.user] -= 1
-            if not self._users[session.user]:
-                del self._users[session.user]
-        self.hub.leave_all(session)
-        if not self.sessions:
-            self._emptied.set()
-        if self._waiting:
-            self._dispatch()
-
-    def place(self, session: Session) -> None:
-        """Find a worker for an accepted connection; without one it waits for one to come."""
-        if session.worker is not None:
-            return  # being closed for the loss of its worker, it ended and found another one
-        if session.closing and not session.ended:
-            return  # nothing to run until its browser is gone
-        worker = self._pick(session.namespace)
-        if worker is not None:
-            self._homeless.pop(session.conn, None)
-            session.settle(worker)
-            session.resume()
-        elif session.namespace not in self._namespaces and self._namespaces and not session.ended:
-            session.give_up(1012, "service restart")
-        else:
-            self.shelter(session)
-
-    def shelter(self, session: Session) -> None:
-        """Keep an accepted connection until a worker comes (back), or for ``hang_timeout``."""
-        self._homeless.setdefault(session.conn, self._loop.time())
-
-    def _ready(self) -> list[WorkerLink]:
-        return [link for link in self._links.values() if link.health is Health.READY]
-
-    def _pick(self, namespace: str) -> WorkerLink | None:
-        """The ready worker with the fewest connections."""
-        return _least(self._ready(), namespace)
-
-    def _dispatch(self) -> None:
-        """Give waiting handshakes, in order, to workers that have room."""
-        waiting = self._waiting
-        while waiting and (waiting[0].ended or waiting[0].verdict.done()):
-            waiting.popleft()
-        free = [link for link in self._ready() if link.handshakes < self._max_handshakes]
-        # Those with threads or processes left come first; the others say themselves what is wrong.
-        free = [link for link in free if link.accepting] or free
-        others: list[Session] = []  # of namespaces that have no room
-        while waiting and free:
-            session = waiting.popleft()
-            if session.ended or session.verdict.done():
-                continue
-            worker = _least(free, session.namespace)
-            if worker is None:
-                others.append(session)
-                continue
-            worker.handshakes += 1
-            if worker.handshakes >= self._max_handshakes:
-                free.remove(worker)
-            session.settle(worker)
-        waiting.extendleft(reversed(others))
 
     # ------------------------------------------------------------------ replies
 
@@ -333,7 +204,7 @@ class Registry:
             self._beat(link, message)
             return
         if isinstance(message, GroupSend):
-            self.hub.publish(message)
+            self.sessions.hub.publish(message)
             return
         if isinstance(message, Retiring):
             self._retire(link)
@@ -345,33 +216,19 @@ class Registry:
             return
         match message:
             case Accept():
-                self._accept(link, session, message)
+                self.sessions.accept(link, session, message)
             case Refuse():
                 session.refuse(message)
             case Close():
                 session.close(message)
             case Join():
-                self.hub.join(message.group, session)
+                self.sessions.hub.join(message.group, session)
             case Leave():
-                self.hub.leave(message.group, session)
+                self.sessions.hub.leave(message.group, session)
             case SaveSnapshot():
                 session.snapshot = message.snapshot
             case Released():
                 session.released(message.snapshot)
-
-    def _accept(self, link: WorkerLink, session: Session, accept: Accept) -> None:
-        link.handshakes -= 1
-        limit = self.config.limits.max_connections_per_user
-        if accept.user:
-            self._users[accept.user] += 1
-        session.accept(accept)
-        if accept.user and limit and self._users[accept.user] > limit and not session.ended:
-            self.counters["refused_limit"] += 1
-            session.give_up(3504, "too many connections of this user")
-        if link.health is Health.RETIRING:
-            session.release()
-        if self._waiting:
-            self._dispatch()
 
     # ------------------------------------------------------------------ workers come
 
@@ -417,7 +274,11 @@ class Registry:
 
     def _welcome(self, link: WorkerLink) -> None:
         limits = self.config.limits
-        link.post(Welcome(self.incarnation, link.hello.link, self.max_pending, limits.max_outgoing))
+        link.post(
+            Welcome(
+                self.incarnation, link.hello.link, self.sessions.max_pending, limits.max_outgoing
+            )
+        )
 
     def _introduced_again(self, identity: bytes, link: WorkerLink, batch: ReplyBatch) -> None:
         """A worker that is known here says Hello."""
@@ -435,24 +296,15 @@ class Registry:
         link.health = Health.READY
         self._learn()
         logger.debug("worker %s (pid %d) is ready", link.incarnation, link.hello.pid)
-        self._serve_waiting()
+        self.sessions.serve_waiting()
 
     def _learn(self) -> None:
         """The newest ready worker's namespaces are in force."""
         known = [link for link in self._links.values() if link.confirmed]
         if known:
-            self._namespaces = max(known, key=lambda link: link.hello.started).hello.namespaces
-
-    def _serve_waiting(self) -> None:
-        for conn in list(self._homeless):
-            session = self.sessions.get(conn)
-            if session is None:
-                self._homeless.pop(conn, None)
-            else:
-                self.place(session)
-        self._dispatch()
-        for session in [s for s in self._waiting if s.namespace not in self._namespaces]:
-            session.refuse(Refuse(session.conn, 404, "unknown namespace"))
+            self.sessions.namespaces = max(
+                known, key=lambda link: link.hello.started
+            ).hello.namespaces
 
     def _fence(self, identity: bytes, incarnation: str, reason: str) -> None:
         assert self._replies is not None
@@ -527,62 +379,13 @@ class Registry:
                 len(sessions),
             )
         for session in sessions:
-            self._orphan(session, unsent.get(session.conn, session.seq + 1))
+            self.sessions.orphan(session, unsent.get(session.conn, session.seq + 1))
         for session in link.stalled:
             session.resume()
         if not self._links:
-            self._emptied.set()  # there is nobody for drain() to wait for
+            self.sessions.emptied.set()  # there is nobody for drain() to wait for
         self._learn()
-        self._dispatch()
-
-    def _orphan(self, session: Session, first_unsent: int) -> None:
-        """Decide about a connection whose worker died.
-
-        Args:
-            first_unsent: seq of the first event that had not left this gateway.
-        """
-        if session.held_from:
-            first_unsent = min(first_unsent, session.held_from)
-        session.detach()
-        if not session.accepted:
-            self._orphan_handshake(session)
-            return
-        info = self._namespaces.get(session.namespace, NamespaceInfo())
-        in_flight = bool(session.unacked) and (
-            session.unacked[0].seq < first_unsent  # type: ignore[union-attr]
-        )
-        # It may be this connection that kills workers; the others shall not go on paying for it.
-        restored = session.restoring and self.now() - session.restoring < SUSPICIOUS
-        if in_flight or restored:
-            session.attempts += 1
-        if session.attempts > ATTEMPTS and session.ended:
-            self.counters["on_close_abandoned"] += 1
-            logger.error("%d workers died over one connection; abandoned", session.attempts)
-            self.forget(session)
-            return
-        if session.closing:
-            session.give_up(1012, "service restart")
-        elif session.attempts > ATTEMPTS:
-            self.counters["worker_lost_closed"] += 1
-            session.give_up(1012, "workers were lost over it")
-        elif in_flight and info.on_worker_lost != "redeliver":
-            self.counters["worker_lost_closed"] += 1
-            session.give_up(1012, "the worker was lost")
-        elif not session.snapshot.movable and not session.ended:
-            self.counters["worker_lost_closed"] += 1
-            session.give_up(1012, "service restart")
-        self.place(session)
-
-    def _orphan_handshake(self, session: Session) -> None:
-        if session.ended:
-            self.forget(session)
-            return
-        session.attempts += 1
-        if session.attempts > 1:
-            # It may well be this handshake that kills workers.
-            session.refuse(Refuse(session.conn, 503, "no worker survived the handshake"))
-        else:
-            self._waiting.append(session)
+        self.sessions.dispatch()
 
     # ------------------------------------------------------------------ signs of life
 
@@ -591,7 +394,7 @@ class Registry:
         if link.health is Health.DOUBT:
             link.health = Health.READY
             logger.warning("worker %s is back", link.incarnation)
-            self._serve_waiting()
+            self.sessions.serve_waiting()
 
     def _look(self) -> None:
         """Look for workers that are silent, and connections that nobody took over."""
@@ -616,16 +419,4 @@ class Registry:
                     link.incarnation,
                     link.hello.pid,
                 )
-        while self._homeless:
-            conn, since = next(iter(self._homeless.items()))
-            if now - since < self._hang_timeout:
-                break
-            del self._homeless[conn]
-            session = self.sessions.get(conn)
-            if session is None:
-                continue
-            if session.ended:
-                self.counters["on_close_abandoned"] += 1
-                self.forget(session)
-            else:
-                session.give_up(1012, "no worker")
+        self.sessions.expire()

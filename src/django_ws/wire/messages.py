@@ -40,6 +40,7 @@ __all__ = [
     "Retiring",
     "SaveSnapshot",
     "Send",
+    "Sequenced",
     "Snapshot",
     "Welcome",
 ]
@@ -183,7 +184,10 @@ class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
     ended: bool
 
 
-Event = Welcome | Connect | Message | Disconnect | Confirm | Release | Restore
+#: Events that have a sequence number and are acknowledged by it.
+Sequenced = Connect | Message | Disconnect
+
+Event = Welcome | Sequenced | Confirm | Release | Restore
 
 
 # ---------------------------------------------------------------- replies: worker -> gateway
