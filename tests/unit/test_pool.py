@@ -440,8 +440,8 @@ def test_without_a_thread_to_be_had_the_pool_recovers(
 
     kind = handler(on_open=on_open)
     if how == "is known to block":
-        pool._averages[kind, "open"] = average = pool_module.Average()
-        average.value = 1.0
+        averages = pool._averages[kind] = pool_module.Averages()
+        averages.open.blocked = 1.0
     slow, fast = source.connection(1, kind), source.connection(2, kind)
     source.put(message(slow, 2, "block"))
     until(lambda: "no further thread for the pool" in caplog.text)
