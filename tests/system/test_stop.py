@@ -102,7 +102,10 @@ def test_a_worker_paused_for_too_long_counts_as_dead(tmp_path):
             (paused,) = server.workers()
             paused.suspend()
             client.send("2", "3")
-            assert client.receive(15) == "2 2"
+            answer = client.receive(15)
+            if answer == "1 1":  # it was paused before it had acknowledged that one
+                answer = client.receive()
+            assert answer == "2 2"
             assert client.receive() == "3 3"
         until(lambda: not paused.is_running(), 5)
         server.stop()

@@ -45,6 +45,10 @@ HELLO = 0.05
 #: Seconds between reports to the supervisor.
 REPORT = 1.0
 
+#: Seconds that a worker serves on without its supervisor. A gateway that has lost the same one
+#: closes everything meanwhile; if all workers retired at once nobody could run ``on_close``.
+ORPHAN_PATIENCE = 2.0
+
 #: Seconds after which a worker counts as ready without a gateway.
 READY_WITHOUT_GATEWAY = 1.0
 
@@ -138,6 +142,7 @@ class Worker:
         self._modules = len(sys.modules)
         self._retiring = False
         self._deadline = 0.0  # monotonic; 0 while the worker is to go on
+        self._orphan_until = 0.0  # monotonic; 0 while there is a supervisor
         self._exit_code = 0
         self._ended = threading.Event()
 
@@ -183,6 +188,10 @@ class Worker:
 
     def _finished(self) -> bool:
         """Begin to retire when asked to; whether it is done, or overdue."""
+        if self._orphan_until and not self._deadline:
+            alone = all(link.gone or not link.gateway for link in self.receiver.links)
+            if alone or time.monotonic() >= self._orphan_until:
+                self.retire(min(5.0, self.config.limits.drain_timeout))
         if not self._deadline:
             return False
         if not self._retiring:
@@ -268,9 +277,9 @@ class Worker:
                     if message.get("op") in ("retire", "stop"):
                         self.retire(float(str(message.get("seconds", 30.0))))
         except EOFError:
-            logger.warning("the supervisor is gone; handing over and ending")
+            logger.warning("the supervisor is gone; ending")
             self.channel = None
-            self.retire(min(5.0, self.config.limits.drain_timeout))
+            self._orphan_until = time.monotonic() + ORPHAN_PATIENCE
 
     def _tell(self, message: dict[str, object]) -> None:
         if self.channel is not None:

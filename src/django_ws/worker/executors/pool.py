@@ -36,10 +36,11 @@ SLOW = 0.0003
 SUSPICIOUS = 0.0001
 #: Samples are clipped here: one long query must not brand a fast hook for minutes.
 CLIP = 0.002
-#: Seconds between probes: a hook that counts as blocking runs inline now and then, since its
-#: measured time includes waiting for the GIL, which the hand-off itself causes. Not more often: a
-#: probe of a hook that does block keeps the lead until the watchdog comes.
-PROBE = 1.0
+#: Seconds until a hook that counts as blocking runs inline once more, since it may have looked so
+#: only because something else held up the process. Doubles with each probe that finds it blocking,
+#: because that keeps the lead until the watchdog comes.
+PROBE_FIRST = 0.01
+PROBE_LAST = 1.0
 #: Seconds after which the watchdog passes the lead on.
 STUCK = 0.003
 #: Seconds after which an idle thread ends.
@@ -53,14 +54,16 @@ class Average:
         wall: seconds that a call takes.
         blocked: seconds of them in which it waits rather than computes.
         probe_at: ``time.monotonic()`` from which one call runs inline although it counts as slow.
+        patience: seconds until then, from the sample before.
     """
 
-    __slots__ = ("blocked", "probe_at", "wall")
+    __slots__ = ("blocked", "patience", "probe_at", "wall")
 
     def __init__(self) -> None:
         self.wall = 0.0
         self.blocked = 0.0
         self.probe_at = 0.0
+        self.patience = PROBE_FIRST
 
     def slow(self) -> bool:
         """Whether to pass the lead on before the next call."""
@@ -69,14 +72,18 @@ class Average:
         now = time.monotonic()
         if now < self.probe_at:
             return True
-        first, self.probe_at = not self.probe_at, now + PROBE
-        return first
+        self.probe_at = now + PROBE_LAST  # one at a time; its sample says when the next one is due
+        return False
 
     def add(self, wall: float, blocked: float) -> None:
         """Take a sample of a call that ran inline. Of others none is taken: what they wait for is
         the GIL more than anything else."""
         self.wall += ((CLIP if wall > CLIP else wall) - self.wall) * 0.5
         self.blocked += ((CLIP if blocked > CLIP else blocked) - self.blocked) * 0.5
+        if self.blocked > SLOW:
+            again = blocked > SLOW
+            self.patience = min(2 * self.patience, PROBE_LAST) if again else PROBE_FIRST
+            self.probe_at = time.monotonic() + self.patience
 
 
 class Averages:
@@ -275,11 +282,13 @@ class PoolExecutor(Executor):
                 wall = time.monotonic() - started
                 average.add(wall, wall if wall < SUSPICIOUS else 0.0)
             else:
-                computed = time.thread_time()
+                # While anybody here computes, the hook may be waiting for the GIL only.
+                computed = time.process_time()
                 alive = connection.handle(event)
-                computed = time.thread_time() - computed
+                computed = time.process_time() - computed
                 wall = time.monotonic() - started
-                average.add(wall, wall - computed)
+                if self._leader is me:  # else the watchdog has taken the sample
+                    average.add(wall, wall - computed)
         finally:
             lock.acquire()
             if self._leader is me:
