@@ -40,7 +40,7 @@ CLIP = 0.002
 #: only because something else held up the process. Doubles with each probe that finds it blocking,
 #: because that keeps the lead until the watchdog comes.
 PROBE_FIRST = 0.01
-PROBE_LAST = 1.0
+PROBE_LAST = 0.3
 #: Seconds after which the watchdog passes the lead on.
 STUCK = 0.003
 #: Seconds after which an idle thread ends.
@@ -96,6 +96,17 @@ class Averages:
         self.open = Average()
         self.message = Average()
         self.close = Average()
+
+
+def _waiting(wall: float, computed: float) -> float:
+    """Seconds of a hook's time in which it waited for something outside.
+
+    Args:
+        wall: seconds it took.
+        computed: CPU seconds of the whole process meanwhile. If that was busy most of the time, the
+            hook waited for the GIL, if for anything.
+    """
+    return 0.0 if computed > 0.7 * wall else wall - computed
 
 
 class PoolThread(threading.Thread):
@@ -282,13 +293,12 @@ class PoolExecutor(Executor):
                 wall = time.monotonic() - started
                 average.add(wall, wall if wall < SUSPICIOUS else 0.0)
             else:
-                # While anybody here computes, the hook may be waiting for the GIL only.
                 computed = time.process_time()
                 alive = connection.handle(event)
                 computed = time.process_time() - computed
                 wall = time.monotonic() - started
                 if self._leader is me:  # else the watchdog has taken the sample
-                    average.add(wall, wall - computed)
+                    average.add(wall, _waiting(wall, computed))
         finally:
             lock.acquire()
             if self._leader is me:
@@ -378,12 +388,15 @@ class PoolExecutor(Executor):
 
     def _watch(self) -> None:
         seen = 0.0
+        computed = 0.0  # by the whole process, when the hook was seen first
         quiet = 0
         while not self._ended:
             started = self._hook_started
-            if started and started == seen and time.monotonic() - started > STUCK:
-                self._depose(started)
-            seen = started
+            if started != seen:
+                seen, computed = started, time.process_time()
+            elif started and time.monotonic() - started > STUCK:
+                wall = time.monotonic() - started
+                self._depose(started, _waiting(wall, time.process_time() - computed))
             if self._leader is None and time.monotonic() >= self._refusing_until:
                 self._appoint()
             self._report_saturation()
@@ -404,14 +417,14 @@ class PoolExecutor(Executor):
                 successor = self._pass_lead()
         self._wake(successor)
 
-    def _depose(self, started: float) -> None:
+    def _depose(self, started: float, blocked: float) -> None:
         """Take the lead from a thread whose hook does not return."""
         with self._lock:
             leader = self._leader
             if leader is None or self._hook_started != started:
                 return
             # Now, not when it returns: else each of many such hooks would keep the lead in turn.
-            self._hook_average.add(STUCK, STUCK)
+            self._hook_average.add(STUCK, blocked)
             successor = self._pass_lead()
             leader.active = True
             self._active += 1
