@@ -222,6 +222,18 @@ class GatewayLink:
             self._send_outbox(True)
         self.flush()  # what others put meanwhile and left to us
 
+    def flush_by(self, deadline: float) -> None:
+        """Send what is in the outbox, but do not wait for a full queue after ``deadline``.
+
+        Args:
+            deadline: of ``time.monotonic()``.
+        """
+        with self._send_lock:
+            self._send_outbox(False)
+            while self._batches and not self.gone and time.monotonic() < deadline:
+                if self.socket.send(self._batches[0], 0.1):
+                    self._batches.popleft()
+
     def hello(self, hello: Hello) -> None:
         """Announce this worker; skipped while the link is not up."""
         self._send_uncounted(hello)

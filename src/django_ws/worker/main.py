@@ -45,6 +45,9 @@ HELLO = 0.05
 #: Seconds between reports to the supervisor.
 REPORT = 1.0
 
+#: Seconds that the last replies may wait for a gateway that does not take them.
+LAST_WORDS = 2.0
+
 #: Seconds that a worker serves on without its supervisor. A gateway that has lost the same one
 #: closes everything meanwhile; if all workers retired at once nobody could run ``on_close``.
 ORPHAN_PATIENCE = 2.0
@@ -288,9 +291,10 @@ class Worker:
     def _close(self) -> None:
         ended = self.executor.stop(0.5 if self._exit_code else 5.0)
         self._watch_gateways()
+        deadline = time.monotonic() + LAST_WORDS
         for link in self.receiver.links:
             if not link.gone:
-                link.flush_all()
+                link.flush_by(deadline)
         for monitor in self._monitors:
             monitor.close()
         for link in self.receiver.links:

@@ -13,6 +13,8 @@ import select
 import signal
 import socket
 import struct
+import time
+from collections import deque
 from collections.abc import Callable
 
 from django.db import connections
@@ -24,6 +26,9 @@ logger = logging.getLogger("django_ws.worker")
 #: Request: key. Report: key, pid (0: no process could be made), wait status (-1: it has started).
 _REQUEST = struct.Struct("!Q")
 _REPORT = struct.Struct("!Qqi")
+
+#: Seconds that the template has to end its children and itself.
+CLOSE_TIMEOUT = 5.0
 
 
 class Template:
@@ -87,8 +92,14 @@ class Template:
     def close(self) -> None:
         """Let the template end, and with it whatever children still run."""
         self._socket.close()
+        deadline = time.monotonic() + CLOSE_TIMEOUT
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            while not os.waitpid(self.pid, os.WNOHANG)[0]:
+                if time.monotonic() > deadline:
+                    os.kill(self.pid, signal.SIGKILL)
+                    os.waitpid(self.pid, 0)
+                    return
+                time.sleep(0.01)
 
 
 def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> None:
@@ -98,11 +109,17 @@ def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> N
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_out, warn_on_full_buffer=False)
     children: dict[int, int] = {}  # pid to key
+    # Not sent with a wait: the worker may itself be waiting for a request to be taken. Bounded by
+    # the children.
+    reports: deque[bytes] = deque()
     while True:
-        readable, _, _ = select.select([requests.fileno(), wake_in], [], [], 5.0)
+        _tell(requests, reports)
+        readable, _, _ = select.select(
+            [requests.fileno(), wake_in], [requests.fileno()] if reports else [], [], 5.0
+        )
         if wake_in in readable:
             os.read(wake_in, 4096)
-            _reap(children, requests)
+            _reap(children, reports)
         if requests.fileno() not in readable:
             continue
         try:
@@ -117,12 +134,12 @@ def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> N
             pid = os.fork()
         except OSError as error:
             logger.error("no process for a new connection: %s", error)
-            _tell(requests, _REPORT.pack(key, 0, -1))
+            reports.append(_REPORT.pack(key, 0, -1))
         else:
             if not pid:
                 _become(child, end, [requests.fileno(), wake_in, wake_out])
             children[pid] = key
-            _tell(requests, _REPORT.pack(key, pid, -1))
+            reports.append(_REPORT.pack(key, pid, -1))
         end.close()
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
@@ -132,7 +149,7 @@ def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> N
             os.waitpid(pid, 0)
 
 
-def _reap(children: dict[int, int], requests: socket.socket) -> None:
+def _reap(children: dict[int, int], reports: deque[bytes]) -> None:
     while children:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -142,12 +159,15 @@ def _reap(children: dict[int, int], requests: socket.socket) -> None:
             return
         key = children.pop(pid, 0)
         if key:
-            _tell(requests, _REPORT.pack(key, pid, status))
+            reports.append(_REPORT.pack(key, pid, status))
 
 
-def _tell(requests: socket.socket, report: bytes) -> None:
-    with contextlib.suppress(ConnectionError):  # the worker is gone, which the next receive says
-        requests.send(report)
+def _tell(requests: socket.socket, reports: deque[bytes]) -> None:
+    """Send as many reports as the worker takes now."""
+    with contextlib.suppress(BlockingIOError, ConnectionError):  # its end is seen by receiving
+        while reports:
+            requests.send(reports[0], socket.MSG_DONTWAIT)
+            reports.popleft()
 
 
 def _become(child: Callable[[socket.socket], None], end: socket.socket, close: list[int]) -> None:
