@@ -34,8 +34,9 @@ logger = logging.getLogger("django_ws.worker")
 SLOW = 0.0003
 #: Seconds above which it is looked at how much of a hook's time is waiting (which costs 1 µs).
 SUSPICIOUS = 0.0001
-#: Samples are clipped here: one long query must not brand a fast hook for minutes.
-CLIP = 0.002
+#: Samples are clipped here, so that it takes more than one to make a hook count as blocking: it may
+#: just have been its process that was held up.
+CLIP = 0.001
 #: Seconds until a hook that counts as blocking runs inline once more, since it may have looked so
 #: only because something else held up the process. Doubles with each probe that finds it blocking,
 #: because that keeps the lead until the watchdog comes.
@@ -78,8 +79,9 @@ class Average:
     def add(self, wall: float, blocked: float) -> None:
         """Take a sample of a call that ran inline. Of others none is taken: what they wait for is
         the GIL more than anything else."""
-        self.wall += ((CLIP if wall > CLIP else wall) - self.wall) * 0.5
-        self.blocked += ((CLIP if blocked > CLIP else blocked) - self.blocked) * 0.5
+        self.wall += (min(wall, CLIP) - self.wall) * 0.5
+        more = min(blocked, CLIP) - self.blocked
+        self.blocked += more * (0.25 if more > 0 else 0.5)
         if self.blocked > SLOW:
             again = blocked > SLOW
             self.patience = min(2 * self.patience, PROBE_LAST) if again else PROBE_FIRST
