@@ -22,7 +22,7 @@ __all__ = ["Saturated", "Sessions", "UnknownNamespace"]
 
 logger = logging.getLogger("django_ws.gateway.workers")
 
-#: Workers that may die over the events of one connection, until it is given up.
+#: Workers that may die over the events of one connection; with the next one it is given up.
 ATTEMPTS = 2
 #: Seconds after which the end of a worker is no longer put down to a connection's on_restore.
 SUSPICIOUS = 5.0
