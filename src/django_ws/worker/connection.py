@@ -191,10 +191,10 @@ class WorkerConnection:
     def send(self, message: str | bytes) -> None:
         if self.closing:
             raise ConnectionClosed(self.close_code or 1006, self.close_reason)
-        if type(message) is str:
+        if isinstance(message, str):
             data, opcode = message.encode(), TEXT
         else:
-            data, opcode = message, BINARY  # type: ignore[assignment]
+            data, opcode = message, BINARY
         limit = self.executor.max_outgoing
         if len(data) > limit:
             raise MessageTooBig(len(data), limit)
@@ -343,19 +343,17 @@ class WorkerConnection:
         Returns:
             False once the connection has ended here, so that nothing more may come.
         """
-        kind = type(event)
         if self.over:
             # The receiving thread had looked it up before its last hook was done.
             self.link.done(self.conn, 0, None)
             return False
         alive, seq, saved = True, 0, None
         try:
-            if kind is Message:
-                seq = event.seq  # type: ignore[union-attr]
+            if isinstance(event, Message):
+                seq = event.seq
                 if not self.closed_here:
-                    data = event.data  # type: ignore[union-attr]
-                    text = event.opcode == TEXT  # type: ignore[union-attr]
-                    self.lifecycle.message(data.decode() if text else data)
+                    data = event.data
+                    self.lifecycle.message(data.decode() if event.opcode == TEXT else data)
             elif isinstance(event, Connect):
                 seq = event.seq
                 alive = self._handle_connect()

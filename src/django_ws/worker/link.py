@@ -328,11 +328,10 @@ class GatewayLink:
 
 def _size(message: Reply) -> int:
     """Bytes of a message's payload."""
-    kind = type(message)
-    if kind is Send or kind is GroupSend:
-        return len(message.data)  # type: ignore[union-attr]
-    if kind is SaveSnapshot or kind is Released:
-        return len(message.snapshot.state)  # type: ignore[union-attr]
+    if isinstance(message, (Send, GroupSend)):
+        return len(message.data)
+    if isinstance(message, (SaveSnapshot, Released)):
+        return len(message.snapshot.state)
     return 0
 
 

@@ -159,9 +159,8 @@ class Receiver:
         before = len(pairs)
         connections = link.connections
         for event in batch.messages:
-            kind = type(event)
-            if kind is Message:
-                connection = connections.get(event.conn)  # type: ignore[union-attr]
+            if isinstance(event, Message):
+                connection = connections.get(event.conn)
                 if connection is not None:
                     pairs.append((connection, event))
             else:

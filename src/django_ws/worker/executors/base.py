@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import logging
 import sys
@@ -62,7 +63,7 @@ class EventSource(Protocol):
         """Nothing can be run any more, so the worker has to end."""
 
 
-class Executor:
+class Executor(abc.ABC):
     """Runs the hooks of every connection: one at a time and in order for each, in parallel for all.
 
     Attributes:
@@ -82,9 +83,9 @@ class Executor:
 
     # ------------------------------------------------------------------ for the worker
 
+    @abc.abstractmethod
     def start(self) -> None:
         """Begin to receive and run; returns at once."""
-        raise NotImplementedError
 
     def saturated(self) -> bool:
         """Whether there is nothing left to run a new connection's hooks with."""
@@ -96,6 +97,7 @@ class Executor:
         for connection in self.source.connections():
             connection.wake()
 
+    @abc.abstractmethod
     def stop(self, timeout: float) -> bool:
         """End all threads.
 
@@ -105,7 +107,6 @@ class Executor:
         Returns:
             False if some still do.
         """
-        raise NotImplementedError
 
     # ------------------------------------------------------------------ for connections
 

@@ -84,6 +84,12 @@ class _ChildExecutor(Executor):
         self._link = link
         super().__init__(self, settings)
 
+    def start(self) -> None:
+        """The process's main thread runs the hooks."""
+
+    def stop(self, timeout: float) -> bool:
+        return True  # it ends with the process
+
     def poll(self, timeout: float) -> list[tuple[WorkerConnection, Event]]:
         raise RuntimeError("a child does not poll")
 
