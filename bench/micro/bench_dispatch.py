@@ -6,7 +6,7 @@ from django_ws import WebSocketHandler
 from django_ws.wire.codec import encode
 from django_ws.wire.messages import TEXT, Connect, Handshake, Message
 from django_ws.worker.connection import WorkerConnection
-from django_ws.worker.executors import pool as pool_module
+from django_ws.worker.executors import averages
 from django_ws.worker.executors.base import Executor, Settings
 from django_ws.worker.executors.pool import PoolExecutor, PoolThread
 from django_ws.worker.link import GatewayLink
@@ -39,6 +39,12 @@ class Source:
 
 class Quiet(Executor):
     name = "none"
+
+    def start(self):
+        pass
+
+    def stop(self, timeout):
+        return True
 
     def sent(self, link):
         pass
@@ -77,13 +83,12 @@ def bench_handle(benchmark, handler):
 @pytest.mark.parametrize("handler", [Silent, Echo])
 def bench_pool_turn(benchmark, handler, monkeypatch):
     # Else a pause of the machine would have the lead passed on.
-    monkeypatch.setattr(pool_module, "SLOW", 1.0)
+    monkeypatch.setattr(averages, "SLOW", 1.0)
     pool = PoolExecutor(Source(), Settings())
     connection = connected(handler, pool)
     pool._leader = me = PoolThread(pool, 1)
     # send() asks which thread it is in.
     pool.sent = lambda link: None
-    pool._watched.set()
 
     def run():
         connection.queue.append(MESSAGE)

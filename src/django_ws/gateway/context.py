@@ -79,6 +79,7 @@ class Context:
     """
 
     __slots__ = (
+        "ahead",
         "burst",
         "close_timeout",
         "counters",
@@ -117,3 +118,5 @@ class Context:
         self.interval = 1 / limits.message_rate if limits.message_rate else 0.0
         #: Seconds by which messages may be ahead of the rate: a burst of as many as per second.
         self.burst = max(1.0, self.interval)
+        #: Seconds ahead at which one more message is still allowed.
+        self.ahead = self.burst - self.interval

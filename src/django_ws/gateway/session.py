@@ -195,14 +195,18 @@ class Session:
     def handled(self, seq: int) -> None:
         """The worker has handled every event up to ``seq``."""
         unacked = self.unacked
-        count = 0
-        for event in unacked:
-            if event.seq > seq:
-                break
-            if type(event) is Message:
-                self._window -= len(event.data)
-            count += 1
-        del unacked[:count]
+        if unacked and unacked[-1].seq <= seq:
+            unacked.clear()
+            self._window = 0
+        else:
+            count = 0
+            for event in unacked:
+                if event.seq > seq:
+                    break
+                if type(event) is Message:
+                    self._window -= len(event.data)
+                count += 1
+            del unacked[:count]
         if self.restoring or self.attempts:
             self.restoring = 0.0
             self.attempts = 0

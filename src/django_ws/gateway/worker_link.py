@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..options import MAX_BATCH
 from ..transport.events import EventsSender
-from ..wire.codec import EventBatch, encode
+from ..wire.codec import Batch, encode
 from ..wire.messages import WIRE_VERSION, Connect, Disconnect, Event, Hello, Message, Restore
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class WorkerLink:
 
     def _encode(self, events: list[Event]) -> bytes:
         return encode(
-            EventBatch(
+            Batch(
                 WIRE_VERSION,
                 self._project,
                 self._gateway,

@@ -349,7 +349,7 @@ class WorkerConnection:
             return False
         alive, seq, saved = True, 0, None
         try:
-            if isinstance(event, Message):
+            if type(event) is Message:
                 seq = event.seq
                 if not self.closed_here:
                     data = event.data
@@ -420,12 +420,14 @@ class WorkerConnection:
 
     def _save(self) -> SaveSnapshot | None:
         """The snapshot, if it changed with this hook."""
-        state, user, _ = self._saved
+        state, user, movable = self._saved
         handler = self.lifecycle.handler
         now_movable = (
             not (handler.__dict__ or self.interrupted)
             or self.handler_class.on_restore is not WebSocketHandler.on_restore
         )
+        if self._state is None and self._request is None and now_movable is movable:
+            return None
         if self._state is not None:
             try:
                 state = encode_state(self._state, state)

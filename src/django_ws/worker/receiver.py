@@ -159,7 +159,7 @@ class Receiver:
         before = len(pairs)
         connections = link.connections
         for event in batch.messages:
-            if isinstance(event, Message):
+            if type(event) is Message:
                 connection = connections.get(event.conn)
                 if connection is not None:
                     pairs.append((connection, event))

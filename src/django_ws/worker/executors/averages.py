@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-__all__ = ["SUSPICIOUS", "Average", "Averages", "waiting"]
+__all__ = ["SLOW", "SUSPICIOUS", "Average", "Averages", "waiting"]
 
 #: Seconds that a hook may wait, for a database say, before it counts as blocking. What it computes
 #: does not count: other threads could not run meanwhile anyway, so handing them the lead would only
@@ -40,15 +40,13 @@ class Average:
         self.probe_at = 0.0
         self.patience = PROBE_FIRST
 
-    def slow(self) -> bool:
-        """Whether to pass the lead on before the next call."""
-        if self.blocked <= SLOW:
-            return False
+    def probe(self) -> bool:
+        """Whether the next call runs inline although the hook counts as blocking."""
         now = time.monotonic()
         if now < self.probe_at:
-            return True
+            return False
         self.probe_at = now + PROBE_LAST  # one at a time; its sample says when the next one is due
-        return False
+        return True
 
     def add(self, wall: float, blocked: float) -> None:
         """Take a sample of a call that ran inline. Of others none is taken: what they wait for is

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import ClassVar
 
-from ...wire.codec import EventBatch, decode_replies, encode
+from ...wire.codec import Batch, decode_replies, encode
 from ...wire.messages import (
     WIRE_VERSION,
     Accept,
@@ -193,7 +193,7 @@ class MultiprocessExecutor(Executor):
 
     def _post(self, child: Child, event: Event | None) -> None:
         """Send an event; ``None`` asks looping hooks to end."""
-        batch = EventBatch(
+        batch = Batch(
             WIRE_VERSION,
             "",
             child.connection.link.gateway,

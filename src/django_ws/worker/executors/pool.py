@@ -22,7 +22,7 @@ from ...wire.messages import Disconnect, Event, Message
 from .. import hygiene
 from ..connection import WorkerConnection
 from ..link import GatewayLink
-from .averages import SUSPICIOUS, Average, Averages, waiting
+from .averages import SLOW, SUSPICIOUS, Average, Averages, waiting
 from .base import EventSource, Executor, Settings
 
 __all__ = ["PoolExecutor"]
@@ -41,6 +41,7 @@ class PoolThread(threading.Thread):
     Attributes:
         turn: released to wake the thread while it is parked.
         active: counted as blocking; guarded by the pool's lock.
+        id: what ``threading.get_ident()`` says in it; set when it begins to run.
     """
 
     def __init__(self, pool: PoolExecutor, number: int) -> None:
@@ -49,8 +50,10 @@ class PoolThread(threading.Thread):
         self.turn = threading.Lock()
         self.turn.acquire()
         self.active = False
+        self.id = 0
 
     def run(self) -> None:
+        self.id = threading.get_ident()
         self.pool.work(self)
 
 
@@ -85,7 +88,9 @@ class PoolExecutor(Executor):
         self._hook_average = Average()
         self._averages: dict[type, Averages] = {}  # guarded
         self._saturated_since = 0.0  # the watchdog's
-        self._watched = threading.Event()
+        # The watchdog sleeps for long while it has nothing to watch; the leader wakes it.
+        self._dozing = False
+        self._alarm = threading.Event()
         self._watchdog = threading.Thread(target=self._watch, name="ws-watchdog", daemon=True)
 
     # ------------------------------------------------------------------ Executor
@@ -102,7 +107,7 @@ class PoolExecutor(Executor):
     def stop(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         self._ended = True
-        self._watched.set()
+        self._alarm.set()
         with self._lock:
             threads = [self._watchdog, *self._threads]
             for idle in self._idle:
@@ -120,7 +125,7 @@ class PoolExecutor(Executor):
         # What the leader's hooks send leaves with the batch, unless that is a very large one;
         # everybody else's at once.
         leader = self._leader
-        if leader is None or threading.get_ident() != leader.ident or link.plenty:
+        if leader is None or threading.get_ident() != leader.id or link.plenty:
             link.flush()
 
     @contextlib.contextmanager
@@ -194,7 +199,7 @@ class PoolExecutor(Executor):
         average = self._average(connection, event)
         leading = self._leader is me
         successor = None
-        if leading and average.slow():
+        if leading and average.blocked > SLOW and not average.probe():
             successor = self._pass_lead()
             leading = False
         if not leading:
@@ -202,29 +207,15 @@ class PoolExecutor(Executor):
             me.active = True
         lock.release()
         try:
-            if successor is not None:
-                self._wake(successor)
-                self.source.flush()
-            connection.thread = me.ident
-            started = time.monotonic()
+            connection.thread = me.id
             if leading:
-                self._hook_average = average
-                self._hook_started = started
-                if not self._watched.is_set():
-                    self._watched.set()
-            if not leading:
-                alive = connection.handle(event)
-            elif average.wall < SUSPICIOUS:
-                alive = connection.handle(event)
-                wall = time.monotonic() - started
-                average.add(wall, wall if wall < SUSPICIOUS else 0.0)
+                alive = self._handle_leading(me, connection, event, average)
             else:
-                computed = time.process_time()
+                if successor is not None:
+                    self.source.flush()
+                    # As late as possible: until the hook blocks it could only wait for the GIL.
+                    self._wake(successor)
                 alive = connection.handle(event)
-                computed = time.process_time() - computed
-                wall = time.monotonic() - started
-                if self._leader is me:  # else the watchdog has taken the sample
-                    average.add(wall, waiting(wall, computed))
         finally:
             lock.acquire()
             if self._leader is me:
@@ -242,6 +233,31 @@ class PoolExecutor(Executor):
                 connection.link.flush()
             finally:
                 lock.acquire()
+
+    def _handle_leading(
+        self, me: PoolThread, connection: WorkerConnection, event: Event, average: Average
+    ) -> bool:
+        """Handle an event without giving up the lead, under the eyes of the watchdog."""
+        self._hook_average = average
+        self._hook_started = started = time.monotonic()
+        if self._dozing or average.blocked > SLOW:
+            self._dozing = False
+            self._alarm.set()
+        if average.wall < SUSPICIOUS:
+            alive = connection.handle(event)
+            wall = time.monotonic() - started
+            blocked = wall if wall < SUSPICIOUS else 0.0
+            if not average.blocked and blocked:
+                return alive  # as fast as ever
+        else:
+            computed = time.process_time()
+            alive = connection.handle(event)
+            computed = time.process_time() - computed
+            wall = time.monotonic() - started
+            blocked = waiting(wall, computed)
+        if self._leader is me:  # else the watchdog has taken the sample
+            average.add(wall, blocked)
+        return alive
 
     def _claim(self) -> WorkerConnection | None:
         if self._others and self._active < self._limit + self._reserve:
@@ -326,14 +342,16 @@ class PoolExecutor(Executor):
             if self._leader is None and time.monotonic() >= self._refusing_until:
                 self._appoint()
             self._report_saturation()
-            quiet = 0 if started or self._active else quiet + 1
-            if quiet < 50:
-                time.sleep(STUCK if started else 0.01)
-                continue
-            # Waking up costs the hook that does it, so not after every single one.
-            self._watched.clear()
-            if self._hook_started or self._active or self._watched.wait(1.0):
+            if started:
                 quiet = 0
+                time.sleep(STUCK)
+                continue
+            quiet = 0 if self._active else quiet + 1
+            # Being woken costs the hook that does it, so not for every single one.
+            self._dozing = quiet >= 50
+            if not self._hook_started:
+                self._alarm.wait(1.0 if self._dozing else 0.01)
+            self._alarm.clear()
 
     def _appoint(self) -> None:
         """Give the lead to somebody: its thread could not be started, or came to grief."""
