@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from .clients import Client, until_served
-from .server import LINKS, Command, Project, Server, free_port
+from .raw import RawClient
+from .server import LINKS, MODES, Command, Project, Server, free_port
 
 pytestmark = pytest.mark.system
 
@@ -93,3 +97,86 @@ def test_a_second_server_at_the_same_endpoint_is_refused(tmp_path, link):
         server.stop()
     finally:
         project.remove()
+
+
+@dataclasses.dataclass
+class Gateway:
+    """One of several, with a replies link of its own."""
+
+    project: Project
+    port: int
+    sub_socket: str
+
+    def __post_init__(self):
+        self.url = f"ws://127.0.0.1:{self.port}/socket/"
+        self.start()
+
+    def start(self):
+        self.command = Command(
+            self.project,
+            "run_wsgateway",
+            f"127.0.0.1:{self.port}",
+            *self.project.flags[:2],
+            "--sub-socket",
+            self.sub_socket,
+        )
+        self.command.until_output(r"http://")
+
+
+@pytest.fixture(params=[f"{mode}-{link}" for mode in MODES for link in LINKS])
+def side_by_side(tmp_path, request) -> Iterator[tuple[Gateway, Gateway]]:
+    """Two gateways on two ports, and one worker that serves both."""
+    mode, link = request.param.split("-")
+    project = Project(tmp_path, link)
+    first = project.flags[3]
+    second = f"{first}2" if link == "ipc" else f"tcp://127.0.0.1:{free_port()}"
+    try:
+        pair = Gateway(project, free_port(), first), Gateway(project, free_port(), second)
+        flags = [*project.flags[:2], "--sub-socket", f"{first},{second}", f"--{mode}"]
+        worker = Command(project, "run_wsworker", "--noreload", *flags)
+        for gateway in pair:
+            until_served(worker, gateway.url)
+        yield pair
+        for gateway in pair:
+            gateway.command.stop()
+        worker.stop()
+        assert project.leftovers() == []
+    finally:
+        project.remove()
+
+
+def test_a_gateway_that_is_killed_costs_the_other_one_nothing(side_by_side):
+    first, second = side_by_side
+    gone = Client(first, "hooks")
+    gone.ask("none")
+    with Client(second, "hooks") as client:
+        client.ask("none")
+        first.command.kill()
+        assert gone.until_noted("close")[-1][1] == 1006
+        assert client.ask("again") in ("had none", "had again")
+        first.start()
+        until_served(first.command, first.url)
+        assert client.notes("close") == []
+
+
+def test_a_gateway_that_stands_still_does_not_hold_up_the_other_one(side_by_side):
+    first, second = side_by_side
+    flooders = [RawClient(first, f"flood?who=flooder{number}") for number in range(4)]
+    with Client(first) as still, Client(second) as client:
+        assert still.ask("before") == "before"
+        for flooder in flooders:
+            flooder.send("500")
+        first.command.process.send_signal(signal.SIGSTOP)
+        try:
+            until_end = time.monotonic() + 1.5
+            slowest = 0.0
+            while time.monotonic() < until_end:
+                began = time.monotonic()
+                assert client.ask("hello") == "hello"
+                slowest = max(slowest, time.monotonic() - began)
+            assert slowest < 0.5
+        finally:
+            first.command.process.send_signal(signal.SIGCONT)
+        assert still.ask("after") == "after"
+    for flooder in flooders:
+        flooder.socket.close()

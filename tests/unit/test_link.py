@@ -309,21 +309,26 @@ def test_a_gateway_that_takes_nothing_and_is_gone_is_not_waited_for(
 
     socket.during_send = gone
     link.put(Send(1, 1, b""))
-    link.flush()
+    link.flush_all()
     assert socket.tried == 1
 
 
+@pytest.mark.parametrize("waits", [True, False])
 def test_a_gateway_that_takes_nothing_for_long_is_given_up(
     link: GatewayLink, socket: FakeSocket, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, waits: bool,
 ) -> None:  # fmt: skip
-    clock = iter(range(0, 1000, 10))
+    clock = iter(range(10, 1000, 10))
     monkeypatch.setattr(link_module.time, "monotonic", lambda: next(clock))
     socket.refuse = True
     link.put(Send(1, 1, b""))
-    link.flush()
+    if waits:
+        link.flush_all()
+    else:
+        for _ in range(5):
+            link.flush()
     assert link.gone
-    assert "takes no replies for 30 s" in caplog.text
+    assert caplog.text.count("takes no replies for 30 s") == 1
 
 
 def test_a_full_queue_is_retried_with_the_same_number(
@@ -336,8 +341,23 @@ def test_a_full_queue_is_retried_with_the_same_number(
 
     socket.during_send = relent
     link.put(Send(1, 1, b"x"))
-    link.flush()
+    link.flush_all()
     assert [batch.number for batch in socket.batches] == [1]
+
+
+def test_what_is_sent_while_the_queue_is_full_leaves_in_one_batch(
+    link: GatewayLink, socket: FakeSocket
+) -> None:
+    socket.refuse = True
+    for number in range(3):
+        link.put(Send(1, 1, b"%d" % number))
+        link.flush()
+    assert link.full
+    assert socket.tried == 3  # once each, without a wait
+    socket.refuse = False
+    link.wait_for_room(1.0)
+    assert not link.full
+    assert [[m.data for m in batch.messages] for batch in socket.batches] == [[b"0"], [b"1", b"2"]]
 
 
 def test_the_links_thread_never_waits_for_a_full_queue(

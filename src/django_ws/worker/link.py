@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -106,6 +107,7 @@ class GatewayLink:
         self._send_lock = threading.Lock()
         self._batches: deque[bytes] = deque()  # encoded; guarded by _send_lock
         self._number = 0  # guarded by _send_lock
+        self._refused = 0.0  # since when the queue is full; guarded by _send_lock
         self._told = 0  # guarded by _send_lock
         self._unreturned = 0  # bytes; the receiving thread's
         self._accepting = True  # as of the last heartbeat; the links thread's
@@ -208,26 +210,40 @@ class GatewayLink:
         """Whether so much is in the outbox that whoever adds to it has to wait."""
         return self._size > 4 * MAX_BATCH
 
-    def flush(self, *, patient: bool = True) -> None:
-        """Send what is in the outbox; if another thread is at it, that one takes ours along.
+    def flush(self) -> None:
+        """Send what is in the outbox, without ever waiting.
 
-        Args:
-            patient: wait while the gateway's queue is full, which pushes back on the handlers.
+        If another thread is at it, that one takes ours along; while the gateway's queue is full,
+        the receiving thread sees to the rest.
         """
         while self._messages or self._acks or self._batches:
             if not self._send_lock.acquire(blocking=False):
                 return
             try:
-                self._send_outbox(patient)
+                self._send_outbox(0.0)
             finally:
                 self._send_lock.release()
             if self._batches:
-                return  # the queue is full, and somebody patient comes by soon
+                return
+
+    @property
+    def full(self) -> bool:
+        """Whether batches wait for the gateway to take some."""
+        return bool(self._batches)
+
+    def wait_for_room(self, timeout: float) -> None:
+        """Send batches that wait; at most ``timeout`` seconds for each that there is room for."""
+        if self._send_lock.acquire(blocking=False):
+            try:
+                self._send_outbox(timeout)
+            finally:
+                self._send_lock.release()
+            self.flush()
 
     def flush_all(self) -> None:
         """Like :meth:`flush`, but returns only when our own part is on its way."""
         with self._send_lock:
-            self._send_outbox(True)
+            self._send_outbox(math.inf)
         self.flush()  # what others put meanwhile and left to us
 
     def flush_by(self, deadline: float) -> None:
@@ -237,7 +253,7 @@ class GatewayLink:
             deadline: of ``time.monotonic()``.
         """
         with self._send_lock:
-            self._send_outbox(False)
+            self._send_outbox(0.0)
             while self._batches and not self.gone and time.monotonic() < deadline:
                 if self.socket.send(self._batches[0], 0.1):
                     self._batches.popleft()
@@ -260,16 +276,11 @@ class GatewayLink:
                 self.socket.send(encode(self._batch(0, [message], {})))
             finally:
                 self._send_lock.release()
-            self._leave_nothing()
+            self.flush()  # what others put meanwhile and left to us
 
-    def _leave_nothing(self) -> None:
-        """Send what others put while this thread had the send lock, and left to it.
-
-        The links thread must not wait for a gateway's end, since it is the one that notices.
-        """
-        self.flush(patient=False)
-
-    def _send_outbox(self, patient: bool) -> None:
+    def _send_outbox(self, patience: float) -> None:
+        if not self._send_waiting(patience):
+            return  # what is in the outbox gathers there
         with self.lock:
             messages, acks, size = self._messages, self._acks, self._size
             if messages or acks:
@@ -280,8 +291,15 @@ class GatewayLink:
                 self._encode(part, {})
         if messages or acks:
             self._encode(messages, acks)
-        while self._batches and self._send(self._batches[0], patient):
+            self._send_waiting(patience)
+
+    def _send_waiting(self, patience: float) -> bool:
+        """Send the encoded batches. False if some are left."""
+        while self._batches:
+            if not self._send(self._batches[0], patience):
+                return False
             self._batches.popleft()
+        return True
 
     def _encode(self, messages: list[Reply], acks: dict[int, int]) -> None:
         if self.gateway and not self.lost:
@@ -289,19 +307,21 @@ class GatewayLink:
             self._told = self.received
             self._batches.append(encode(self._batch(self._number, messages, acks)))
 
-    def _send(self, data: bytes, patient: bool) -> bool:
+    def _send(self, data: bytes, patience: float) -> bool:
         """Send one batch. False if the queue is full; what nobody can read counts as sent."""
         if self.lost:
             return True
-        started = time.monotonic()
-        while not self.socket.send(data, 0.5 if patient else 0.0):
+        while not self.socket.send(data, min(0.5, patience)):
             if self.gone:
                 return True
-            if not patient:
-                return False
-            if time.monotonic() - started > STUCK_AFTER:
+            now = time.monotonic()
+            self._refused = self._refused or now
+            if now - self._refused > STUCK_AFTER:
                 logger.error("the gateway takes no replies for %g s; giving it up", STUCK_AFTER)
                 self.gone = True
+            elif patience != math.inf:
+                return False
+        self._refused = 0.0
         return True
 
     def _batch(self, number: int, messages: list[Reply], acks: dict[int, int]) -> ReplyBatch:
@@ -326,7 +346,7 @@ class GatewayLink:
             return self.socket.receive()
         finally:
             self._send_lock.release()
-            self._leave_nothing()
+            self.flush()
 
     def close(self) -> None:
         """Close the socket, with a moment for what is queued."""

@@ -205,8 +205,7 @@ class Worker:
             if not link.told:
                 link.told = True
                 link.put(Retiring())
-                # This thread must not wait for a gateway's end, since it is the one that notices.
-                link.flush(patient=False)
+                link.flush()
         if all(link.drained for link in links) and not self.receiver.connections():
             return True
         if time.monotonic() < self._deadline:

@@ -42,6 +42,9 @@ LAST_SEQ = 2**62
 #: Seconds for which replies may wait for those to events that have come meanwhile.
 REPLY_AFTER = 0.0005
 
+#: Seconds to wait for a gateway that takes no replies, before looking what others have sent.
+ROOM_WITHIN = 0.002
+
 
 class LinkBroken(Exception):
     """A batch of events is missing: this worker cannot know what it lost, so it must end."""
@@ -116,7 +119,16 @@ class Receiver:
             if batches:
                 return batches
         self.flush()
-        return self._link.receive(timeout)
+        full = [link for link in self.links if link.full]
+        if not full:
+            return self._link.receive(timeout)
+        # Other gateways have something to say meanwhile. What this one says is bounded by its
+        # credit, which does not return either.
+        batches = self._link.receive(0.0)
+        if not batches:
+            for link in full:
+                link.wait_for_room(ROOM_WITHIN)
+        return batches or self._link.receive(0.0)
 
     def flush(self) -> None:
         """Send what is in the outboxes."""

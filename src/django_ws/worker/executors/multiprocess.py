@@ -264,7 +264,10 @@ class MultiprocessExecutor(Executor):
             for seq in batch.acks.values():
                 if child.disconnect is not None and seq >= child.disconnect.seq:
                     child.finished = True
-        link.flush()
+        if link.congested:
+            link.flush_all()  # publications have no window, so this is what holds children up
+        else:
+            link.flush()
         return True
 
     def _note(self, child: Child, message: Reply) -> None:
