@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -214,3 +215,12 @@ def test_host_and_origin(server):
     for origin in ("http://127.0.0.1:8000", "https://other.example"):
         with Client(server, origin=origin) as client:
             assert client.ask("hello") == "hello"
+
+
+def test_what_another_thread_sends_leaves_at_once(server):
+    with Client(server, "elsewhere") as client, Client(server) as other:
+        began = time.monotonic()
+        for number in range(150):
+            assert client.ask(str(number)) == str(number)
+            assert other.ask("hello") == "hello"
+        assert time.monotonic() - began < 1.5

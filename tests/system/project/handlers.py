@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 import threading
 import time
+from _thread import start_new_thread
 
 from django.core.exceptions import PermissionDenied
 from journal import note
@@ -165,3 +167,12 @@ class Ledger(Noting):
         note("handled", self.who, number, count)
         time.sleep(0 if number % 2 else nap)
         self.send(f"{number} {count}")
+
+
+class Elsewhere(WebSocketHandler):
+    """Answers from a thread of the operating system, which under gevent is not a greenlet."""
+
+    def on_message(self, message):
+        monkey = sys.modules.get("gevent.monkey")
+        start = monkey.get_original("_thread", "start_new_thread") if monkey else start_new_thread
+        start(self.send, (message,))

@@ -6,12 +6,17 @@ from types import FrameType
 from typing import ClassVar
 
 import gevent
+from gevent import monkey
 
 from ..connection import WorkerConnection
 from ..link import GatewayLink
+from .base import EventSource, Settings
 from .threaded import ThreadedExecutor
 
 __all__ = ["GeventExecutor"]
+
+#: The thread of the operating system, of which all greenlets of a hub have the same one.
+_this_thread = monkey.get_original("_thread", "get_ident")
 
 
 class GeventExecutor(ThreadedExecutor):
@@ -19,8 +24,14 @@ class GeventExecutor(ThreadedExecutor):
 
     name: ClassVar[str] = "gevent"
 
+    def __init__(self, source: EventSource, settings: Settings) -> None:
+        super().__init__(source, settings)
+        self._hub_thread = _this_thread()
+
     def sent(self, link: GatewayLink) -> None:
-        if not link.flushing:
+        if _this_thread() != self._hub_thread:
+            link.flush()  # gevent's threadpool, say: nothing that it spawned would run
+        elif not link.flushing:
             link.flushing = True
             # Runs after the greenlets that are ready now, so it takes their replies along.
             gevent.spawn(self._flush, link)
