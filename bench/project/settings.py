@@ -6,6 +6,8 @@ The environment says what the runner wants:
 ``BENCH_STACK``         ``django_ws`` or ``channels``: each gets only its own app
 ``BENCH_LAYER``         ``none``, ``redis`` or ``pubsub``: the channel layer
 ``BENCH_REDIS``         the server of the channel layer
+``BENCH_DATABASE``      ``sqlite`` or ``postgres``
+``BENCH_POSTGRES``      the directory of PostgreSQL's socket
 ``BENCH_MESSAGE_RATE``  for scenarios in which a client is meant to exceed the limit
 """
 
@@ -27,6 +29,16 @@ INSTALLED_APPS = [
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DIRECTORY / "db.sqlite3"},
 }
+if os.environ.get("BENCH_DATABASE") == "postgres":
+    DATABASES["default"] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "postgres",
+        "USER": "bench",
+        "HOST": os.environ["BENCH_POSTGRES"],
+        # With Django's default of 0 each message would open a connection, and the scenario would
+        # measure that instead of the query. No measurement lasts as long as this.
+        "CONN_MAX_AGE": 60,
+    }
 ROOT_URLCONF = "project.urls"
 ASGI_APPLICATION = "project.asgi.application"
 USE_TZ = True

@@ -36,7 +36,8 @@ def jobs(scenarios: Sequence[str], servers: Sequence[str], turn: int, quick: boo
     order = [*servers[turn % len(servers) :], *servers[: turn % len(servers)]]
     if not quick:
         for scenario in scenarios:
-            yield from ((n, [scenario]) for n in order if SCENARIOS[scenario].applies(n))
+            taking_part = [name for name in order if SCENARIOS[scenario].applies(name)]
+            yield from ((name, [scenario]) for name in taking_part * SCENARIOS[scenario].starts)
         return
     for name in order:
         together: dict[str, list[str]] = {}
@@ -88,6 +89,15 @@ def chosen(given: str, known: Sequence[str], what: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def measurable(scenarios: Sequence[str]) -> list[str]:
+    """Leave out what this machine has not the means for, and say why."""
+    reasons = {name: SCENARIOS[name].missing() for name in scenarios}
+    for name, why in reasons.items():
+        if why:
+            print(f"{name} is skipped: {why}")
+    return [name for name in scenarios if not reasons[name]]
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "scripts/bench",
@@ -135,6 +145,7 @@ def main(arguments: Sequence[str]) -> int:
     scenarios = [name for name in SCENARIOS if SCENARIOS[name].quick or not quick]
     if options.only:
         scenarios = chosen(options.only, list(SCENARIOS), "scenario")
+    scenarios = measurable(scenarios)
     servers = [name for name in SERVERS if SERVERS[name].quick or not quick]
     if options.servers:
         servers = chosen(options.servers, list(SERVERS), "server")

@@ -110,6 +110,16 @@ _LINES = (
         1.2,
         False,
     ),
+    (
+        "Echo, 1,000 connections: CPU with 2 gateways / with 1, pool",
+        "echo-1000",
+        "cpu",
+        "django-ws-pool-2-gateways",
+        "django-ws-pool",
+        1.2,
+        False,
+    ),
+    ("Start of the gateway (s)", "start", "gateway", "django-ws-pool", "", 0.5, False),
 )
 
 

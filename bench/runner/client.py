@@ -7,10 +7,12 @@ is something else (several frames in one read, a ping) is looked at.
 from __future__ import annotations
 
 import errno
+import itertools
 import select
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from .frames import CLOSE, Dialect, frame
 
@@ -30,11 +32,24 @@ class Peer:
 
     Attributes:
         at: when the message that waits for its answer was sent.
+        request: how it asks for the upgrade.
         sent: the same for scenarios with several messages under way.
         rest: the beginning of a frame.
     """
 
-    __slots__ = ("at", "fd", "got", "recv", "rest", "send", "sent", "sock", "step", "upgraded")
+    __slots__ = (
+        "at",
+        "fd",
+        "got",
+        "recv",
+        "request",
+        "rest",
+        "send",
+        "sent",
+        "sock",
+        "step",
+        "upgraded",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -42,6 +57,7 @@ class Peer:
         self.recv = sock.recv
         self.send = sock.send
         self.at = time.perf_counter()
+        self.request = b""
         self.sent: deque[float] = deque()
         self.rest = b""
         self.got = 0
@@ -95,36 +111,41 @@ class Peer:
         return sum(message == payload for message in self.messages(data))
 
 
+def _request(port: int, dialect: Dialect) -> bytes:
+    cookie = f"Cookie: {dialect.cookie}\r\n" if dialect.cookie else ""
+    return (
+        f"GET {dialect.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        f"Origin: http://127.0.0.1:{port}\r\n{cookie}"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
 class Swarm:
     """All clients of one measurement.
 
     Args:
-        port: the server's, on 127.0.0.1.
+        ports: the server's, on 127.0.0.1; clients take them in turn.
         dialect: what to say.
     """
 
-    def __init__(self, port: int, dialect: Dialect) -> None:
-        self.port = port
+    def __init__(self, ports: Sequence[int], dialect: Dialect) -> None:
         self.dialect = dialect
         self.epoll = select.epoll()
         self.peers: dict[int, Peer] = {}
-        cookie = f"Cookie: {dialect.cookie}\r\n" if dialect.cookie else ""
-        self._request = (
-            f"GET {dialect.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-            f"Origin: http://127.0.0.1:{port}\r\n{cookie}"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        ).encode()
+        self._targets = itertools.cycle([(port, _request(port, dialect)) for port in ports])
 
     def start(self) -> Peer:
         """Begin to connect."""
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        error = sock.connect_ex(("127.0.0.1", self.port))
+        port, request = next(self._targets)
+        error = sock.connect_ex(("127.0.0.1", port))
         if error not in (0, errno.EINPROGRESS):
             raise LoadError(f"connect: {errno.errorcode[error]}")
         peer = Peer(sock)
+        peer.request = request
         self.peers[peer.fd] = peer
         self.epoll.register(peer.fd, select.EPOLLOUT)
         return peer
@@ -135,7 +156,7 @@ class Swarm:
             error = peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise LoadError(f"connect: {errno.errorcode[error]}")
-            peer.send(self._request)
+            peer.send(peer.request)
             self.epoll.modify(peer.fd, select.EPOLLIN)
             return False
         data = peer.read()

@@ -18,7 +18,19 @@ BEGIN = "<!-- figures: written by scripts/bench --docs -->\n"
 END = "<!-- end of figures -->\n"
 
 #: Beside the plot, what a table shows.
-COLUMNS = ("rate", "p50", "p99", "cpu", "last", "rss", "pss", "grows")
+COLUMNS = (
+    "rate",
+    "p50",
+    "p99",
+    "cpu",
+    "last",
+    "rss",
+    "pss",
+    "grows",
+    "accepts",
+    "serves",
+    "gateway",
+)
 
 
 def renew(results: Results, docs: Path) -> None:

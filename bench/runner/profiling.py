@@ -9,8 +9,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -38,12 +39,13 @@ class Used:
     switches: int
 
 
-def threads(tree: Tree) -> dict[tuple[str, str], Used]:
+def threads(trees: Sequence[Tree]) -> dict[tuple[str, str], Used]:
     """By process and thread."""
     used = {}
-    for process in tree.processes():
+    for process in chain.from_iterable(tree.processes() for tree in trees):
         command = " ".join(process.cmdline())
-        role = "gateway" if "django_ws.gateway" in command else f"process {process.pid}"
+        role = "gateway" if "django_ws.gateway" in command else "process"
+        role = f"{role} {process.pid}"
         if any("DJANGO_WS_ROLE=worker" in v for v in _environment(process)):
             role = f"worker {process.pid}"
         for task in Path(f"/proc/{process.pid}/task").iterdir():
@@ -135,14 +137,14 @@ def main(scenario: str, name: str, seconds: float = 4.0) -> None:
     """Drive a scenario twice: without py-spy for the threads, then with it."""
     chosen = SCENARIOS[scenario]
     with site() as prepared, prepared.run(name, chosen.environment) as up:
-        swarm = Swarm(up.port, up.dialect(chosen.handler))
+        swarm = Swarm(up.ports, up.dialect(chosen.handler))
         drive = load(scenario, swarm)
         drive(1.0)
-        tree = up.trees[0]
-        before = threads(tree)
+        before = threads(up.trees)
         count = drive(seconds)
-        show_threads(before, threads(tree), count)
-        busiest = sorted(tree.processes(), key=lambda p: -sum(p.cpu_times()[:2]))[:2]
+        show_threads(before, threads(up.trees), count)
+        processes = chain.from_iterable(tree.processes() for tree in up.trees)
+        busiest = sorted(processes, key=lambda p: -sum(p.cpu_times()[:2]))[:2]
         outputs = [prepared.directory / f"spy-{process.pid}" for process in busiest]
         spies = [spy(p, seconds, out) for p, out in zip(busiest, outputs, strict=True)]
         while any(process.poll() is None for process in spies):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from . import postgres
 from .scenarios import Figures
 from .servers import BASELINE
 from .words import TIMES
@@ -28,6 +29,7 @@ PACKAGES = (
     "gevent",
     "channels",
     "channels_redis",
+    "psycopg",
     "daphne",
     "uvicorn",
     "python-socketio",
@@ -53,14 +55,16 @@ def describe_machine() -> dict[str, str]:
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break
-    return {
+    machine = {
         "cpu": f"{os.cpu_count()} {TIMES} {model}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load": f"{os.getloadavg()[0]:.1f} when it started",
         **{name: importlib.metadata.version(name) for name in PACKAGES},
+        "PostgreSQL": postgres.version(),
     }
+    return {name: value for name, value in machine.items() if value}
 
 
 @dataclass

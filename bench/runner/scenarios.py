@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import psutil
+
+from . import postgres
 from .client import LoadError, Swarm
 from .loops import Flood, closed_loop, fan_out, handshakes, one_each, paced
-from .processes import Usage
+from .processes import Usage, born
 from .servers import SERVERS, Running
 
 __all__ = ["METRICS", "SCENARIOS", "Metric", "Scenario"]
@@ -17,6 +21,9 @@ __all__ = ["METRICS", "SCENARIOS", "Metric", "Scenario"]
 #: Many messages a second on one connection are above the default limit, which stays on: the
 #: number is raised, the check is paid for.
 FAST = {"BENCH_MESSAGE_RATE": "1000000"}
+
+#: Its own CPU is not the server's: all of them ask it the same.
+POSTGRES = {"BENCH_DATABASE": "postgres"}
 
 Figures = dict[str, float]
 
@@ -41,6 +48,9 @@ METRICS = {
     "pss": Metric("proportional memory", "KB/connection"),
     "alone": Metric("99th percentile without the chatty client", "ms"),
     "grows": Metric("99th percentile, factor", "times"),
+    "accepts": Metric("until the port accepts", "s"),
+    "serves": Metric("until the first handshake is done", "s"),
+    "gateway": Metric("the gateway process, until its port accepts", "s"),
     "flood": Metric("chatty client", "messages/s", True),
 }
 
@@ -61,6 +71,8 @@ class Scenario:
         environment: for ``project/settings.py``.
         quick: whether ``--quick`` includes it.
         bound: whether servers that only show what is possible take part.
+        starts: how often to start each server and measure, in a round.
+        missing: why it cannot be measured on this machine; empty if it can.
     """
 
     title: str
@@ -71,11 +83,15 @@ class Scenario:
     environment: Mapping[str, str] = field(default_factory=dict)
     quick: bool = True
     bound: bool = False
+    starts: int = 1
+    missing: Callable[[], str] = str
 
     def applies(self, name: str) -> bool:
         """Whether a server takes part."""
         server = SERVERS[name]
-        if self.handler not in server.handlers or self.connections > server.most:
+        if self.handler not in server.handlers:
+            return False
+        if not server.least <= self.connections <= server.most:
             return False
         return server.family != "bound" or self.bound
 
@@ -100,14 +116,17 @@ def _figures(times: list[float], usage: Usage) -> Figures:
 
 def _round_trips(handler: str, connections: int) -> Measure:
     def measure(up: Running, seconds: float, quick: bool) -> Figures:
-        swarm = Swarm(up.port, up.dialect(handler))
+        swarm = Swarm(up.ports, up.dialect(handler))
         try:
             peers = swarm.open(connections)
+            # What a first message makes (a thread, a database connection) is not measured.
+            one_each(swarm, peers)
             # Enough for each to have had its turn, and for what learns to have learnt.
             closed_loop(swarm, peers, max(seconds / 3, connections / 8000))
             usage = Usage(up.trees)
             usage.start()
-            times = closed_loop(swarm, peers, seconds)
+            # With very many, one turn of all of them takes a slow server seconds.
+            times = closed_loop(swarm, peers, max(seconds, connections / 2000))
             usage.stop()
             return _figures(times, usage)
         finally:
@@ -117,7 +136,7 @@ def _round_trips(handler: str, connections: int) -> Measure:
 
 
 def _latency(up: Running, seconds: float, quick: bool) -> Figures:
-    swarm = Swarm(up.port, up.dialect("echo"))
+    swarm = Swarm(up.ports, up.dialect("echo"))
     try:
         peers = swarm.open(100)
         paced(swarm, peers, 500, 0.5)
@@ -132,7 +151,7 @@ def _latency(up: Running, seconds: float, quick: bool) -> Figures:
 
 def _fan_out(connections: int) -> Measure:
     def measure(up: Running, seconds: float, quick: bool) -> Figures:
-        swarm = Swarm(up.port, up.dialect("fan"))
+        swarm = Swarm(up.ports, up.dialect("fan"))
         try:
             peers = swarm.open(connections)
             time.sleep(0.3)  # some join only after they have accepted
@@ -150,7 +169,7 @@ def _fan_out(connections: int) -> Measure:
 
 def _memory(up: Running, seconds: float, quick: bool) -> Figures:
     count = min(up.server.most, 1000 if quick else 4000)
-    swarm = Swarm(up.port, up.dialect("echo"))
+    swarm = Swarm(up.ports, up.dialect("echo"))
     try:
         one_each(swarm, swarm.open(min(20, count)))
         before = _settled(up)
@@ -178,7 +197,7 @@ def _settled(up: Running) -> tuple[int, int]:
 
 
 def _handshakes(up: Running, seconds: float, quick: bool) -> Figures:
-    swarm = Swarm(up.port, up.dialect("auth"))
+    swarm = Swarm(up.ports, up.dialect("auth"))
     count = 20 if up.server.most <= 100 else 200
     try:
         handshakes(swarm, count // 4, 20)
@@ -194,7 +213,7 @@ def _handshakes(up: Running, seconds: float, quick: bool) -> Figures:
 
 
 def _chatty(up: Running, seconds: float, quick: bool) -> Figures:
-    swarm = Swarm(up.port, up.dialect("echo"))
+    swarm = Swarm(up.ports, up.dialect("echo"))
     try:
         *peers, chatty = swarm.open(51)
         paced(swarm, peers, 500, 0.5)
@@ -217,6 +236,17 @@ def _chatty(up: Running, seconds: float, quick: bool) -> Figures:
         }
     finally:
         swarm.close()
+
+
+def _start(up: Running, seconds: float, quick: bool) -> Figures:
+    tree = up.trees[0]
+    figures = {"accepts": tree.accepted - tree.started, "serves": tree.ready}
+    for process in tree.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # A child of the supervisor; behind run_wsgateway it would be as old as manage.py.
+            if "django_ws.gateway" in process.cmdline():
+                figures["gateway"] = tree.accepted - born(process)
+    return figures
 
 
 def _echo(connections: int, quick: bool) -> Scenario:
@@ -258,12 +288,23 @@ SCENARIOS: dict[str, Scenario] = {
     "orm": Scenario(
         "Handler with a query (SQLite), 100 clients", "orm", 100, "rate", _round_trips("orm", 100)
     ),
+    "orm-postgres": Scenario(
+        "Handler with a query (PostgreSQL), 100 clients",
+        "orm",
+        100,
+        "rate",
+        _round_trips("orm", 100),
+        POSTGRES,
+        quick=False,
+        missing=postgres.missing,
+    ),
     "fan-1000": _fan(1000, True),
     "fan-5000": _fan(5000, False),
     "fan-10000": _fan(10000, False),
     "handshake": Scenario(
         "Handshakes with a session, 20 at a time", "auth", 20, "rate", _handshakes
     ),
+    "start": Scenario("Start, until the port accepts", "echo", 1, "accepts", _start, starts=3),
     "chatty": Scenario("One client sends without pause", "echo", 51, "grows", _chatty),
     "chatty-unlimited": Scenario(
         "One client sends without pause, message rate raised",

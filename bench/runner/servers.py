@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import postgres
 from .client import LoadError
 from .frames import Dialect, plain, socket_io
 from .processes import BENCH, Tree, free_port, python, running, wait_ready
@@ -30,21 +32,24 @@ class Server:
 
     Attributes:
         label: for people.
-        command: with ``{port}`` where the port goes.
+        commands: with ``{port}`` where the port goes, of which each has its own, and
+            ``{directory}`` for the site's.
         handlers: which of the project's handlers it has.
         environment: for ``project/settings.py`` and ``project/asgi.py``.
         family: groups the bars of a plot: ``ours``, ``channels``, ``other`` or ``bound``.
-        most: connections that make sense.
+        least: connections from which on it makes sense.
+        most: the same, up to which.
         redis: whether it needs one.
         io: whether it speaks Socket.IO.
         quick: whether ``--quick`` includes it.
     """
 
     label: str
-    command: tuple[str, ...]
+    commands: tuple[tuple[str, ...], ...]
     handlers: frozenset[str] = NO_FAN
     environment: Mapping[str, str] = field(default_factory=dict)
     family: str = "other"
+    least: int = 1
     most: int = 100_000
     redis: bool = False
     io: bool = False
@@ -58,7 +63,23 @@ class Server:
 def _ours(label: str, *flags: str, most: int = 100_000, quick: bool = True) -> Server:
     address = ("127.0.0.1:{port}", "--noreload")
     command = ("project/manage.py", "run_wsserver", *address, *flags)
-    return Server(label, command, ALL, family="ours", most=most, quick=quick)
+    return Server(label, (command,), ALL, family="ours", most=most, quick=quick)
+
+
+def _gateways(label: str, count: int) -> Server:
+    subs = [f"ipc://{{directory}}/sub-{number}" for number in range(count)]
+    gateway = ("project/manage.py", "run_wsgateway", "127.0.0.1:{port}", "--sub-socket")
+    worker = ("project/manage.py", "run_wsworker", "--noreload", "--pool", "--sub-socket")
+    return Server(
+        label,
+        (*((*gateway, sub) for sub in subs), (*worker, ",".join(subs))),
+        # Not with groups: they live in one gateway.
+        frozenset({"echo"}),
+        family="ours",
+        # It is about load: a few connections need no second gateway.
+        least=100,
+        quick=False,
+    )
 
 
 _UVICORN = ("-m", "uvicorn", "--port", "{port}", "--log-level", "warning", "--no-access-log")
@@ -70,7 +91,7 @@ def _channels(
 ) -> Server:
     return Server(
         label,
-        (*front, "project.asgi:application"),
+        ((*front, "project.asgi:application"),),
         NO_FAN if layer == "none" else frozenset({"fan"}),
         {"BENCH_STACK": "channels", "BENCH_CONSUMERS": consumers, "BENCH_LAYER": layer},
         "channels",
@@ -89,6 +110,7 @@ SERVERS: dict[str, Server] = {
     "django-ws-pool-2": _ours(
         "django-ws, pool, 2 workers", "--pool", "--workers", "2", quick=False
     ),
+    "django-ws-pool-2-gateways": _gateways("django-ws, pool, 2 gateways", 2),
     "channels-sync-uvicorn": _channels("Channels sync, uvicorn", "sync", _UVICORN),
     "channels-async-uvicorn": _channels("Channels async, uvicorn", "async", _UVICORN),
     "channels-sync-daphne": _channels("Channels sync, daphne", "sync", _DAPHNE),
@@ -102,20 +124,20 @@ SERVERS: dict[str, Server] = {
     "channels-async-pubsub": _channels(
         "Channels async, uvicorn, channels_redis pub/sub", "async", _UVICORN, "pubsub"
     ),
-    "uvicorn": Server("bare uvicorn", (*_UVICORN, "peers.asgi_echo:application"), _ECHO),
-    "tornado": Server("bare Tornado", ("-m", "peers.tornado_echo", "{port}"), _ECHO),
+    "uvicorn": Server("bare uvicorn", ((*_UVICORN, "peers.asgi_echo:application"),), _ECHO),
+    "tornado": Server("bare Tornado", (("-m", "peers.tornado_echo", "{port}"),), _ECHO),
     "socketio": Server(
         "python-socketio, uvicorn",
-        (*_UVICORN, "peers.socketio_app:application"),
+        ((*_UVICORN, "peers.socketio_app:application"),),
         frozenset({"echo", "sleep", "fan"}),
         io=True,
     ),
     "raw": Server(
-        "load generator's limit", ("-m", "peers.raw_echo", "{port}"), _ECHO, family="bound"
+        "load generator's limit", (("-m", "peers.raw_echo", "{port}"),), _ECHO, family="bound"
     ),
     "send-loop": Server(
         "bare send() loop",
-        ("-m", "peers.send_loop", "{port}"),
+        (("-m", "peers.send_loop", "{port}"),),
         frozenset({"fan"}),
         family="bound",
     ),
@@ -127,12 +149,13 @@ class Running:
     """A server that is up.
 
     Attributes:
-        trees: the server's processes, and Valkey's if it needs that.
+        ports: where it listens.
+        trees: the processes of its commands, and Valkey's if it needs that.
     """
 
     name: str
     server: Server
-    port: int
+    ports: list[int]
     cookie: str
     trees: list[Tree]
 
@@ -142,28 +165,41 @@ class Running:
 
 
 class Site:
-    """A directory with the project's database, and the servers that run on it."""
+    """A directory with the project's database, and the servers that run on it.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        stack: ends what runs for all of them.
+    """
+
+    def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
         self.directory = directory
+        self._stack = stack
         self._environment = {
             "BENCH_DIR": str(directory),
             "PYTHONPATH": str(BENCH),
             "DJANGO_SETTINGS_MODULE": "project.settings",
         }
-        self._cookie = ""
+        self._cookie = f"sessionid={self._prepare({})}"
 
-    def prepare(self) -> None:
-        """Make the database, and a session that is logged in."""
+    def _prepare(self, variables: Mapping[str, str]) -> str:
+        """Fill a database. Returns the key of a session that is logged in."""
         printed = subprocess.run(
             python("-m", "project.prepare"),
             cwd=BENCH,
-            env={**os.environ, **self._environment},
+            env={**os.environ, **self._environment, **variables},
             check=True,
             capture_output=True,
             text=True,
         )
-        self._cookie = f"sessionid={printed.stdout.strip()}"
+        return printed.stdout.strip()
+
+    @functools.cached_property
+    def _postgres(self) -> dict[str, str]:
+        """What finds PostgreSQL, which runs from the first use on."""
+        socket = self._stack.enter_context(postgres.running())
+        found = {"BENCH_DATABASE": "postgres", "BENCH_POSTGRES": str(socket)}
+        self._prepare(found)
+        return found
 
     @contextlib.contextmanager
     def run(self, name: str, environment: Mapping[str, str]) -> Iterator[Running]:
@@ -173,28 +209,37 @@ class Site:
             environment: what the scenario wants of ``project/settings.py``.
         """
         server = SERVERS[name]
-        port = free_port()
         variables = {**self._environment, **server.environment, **environment}
+        if environment.get("BENCH_DATABASE") == "postgres":
+            variables |= self._postgres
         with contextlib.ExitStack() as stack:
-            trees = []
+            others = []
             if server.redis:
                 redis_port = free_port()
                 variables["BENCH_REDIS"] = f"redis://127.0.0.1:{redis_port}/0"
                 command = [_redis(), "--port", str(redis_port), "--bind", "127.0.0.1"]
                 command += ["--save", "", "--appendonly", "no"]
-                trees.append(
+                others.append(
                     stack.enter_context(running(command, {}, self.directory / "redis.log"))
                 )
-            command = python(*(part.format(port=port) for part in server.command))
-            log = self.directory / f"{name}.log"
-            tree = stack.enter_context(running(command, variables, log))
-            up = Running(name, server, port, self._cookie, [tree, *trees])
+            trees = []
+            listening = {}
+            for number, parts in enumerate(server.commands):
+                port = free_port()
+                command = python(*(p.format(port=port, directory=self.directory) for p in parts))
+                log = self.directory / f"{name}-{number}.log"
+                trees.append(stack.enter_context(running(command, variables, log)))
+                if any("{port}" in part for part in parts):
+                    listening[port] = trees[-1]
+            up = Running(name, server, list(listening), self._cookie, [*trees, *others])
             # Any handler will do to see that it runs, and "echo" is the cheapest.
-            wait_ready(tree, port, up.dialect("fan" if "echo" not in server.handlers else "echo"))
+            dialect = up.dialect("fan" if "echo" not in server.handlers else "echo")
             try:
+                for port, tree in listening.items():
+                    wait_ready(tree, port, dialect)
                 yield up
             except LoadError as error:
-                raise LoadError(f"{error}\n{tree.tail()}") from None
+                raise LoadError("\n".join([str(error), *(t.tail() for t in trees)])) from None
 
 
 def _redis() -> str:
@@ -213,7 +258,8 @@ def _redis() -> str:
 def site() -> Iterator[Site]:
     """A site in a directory of its own, which goes with the block."""
     # Not below TMPDIR's usual depth: the path of a unix socket has about 100 bytes.
-    with tempfile.TemporaryDirectory(prefix="ws-bench-") as directory:
-        prepared = Site(Path(directory))
-        prepared.prepare()
-        yield prepared
+    with (
+        tempfile.TemporaryDirectory(prefix="ws-bench-") as directory,
+        contextlib.ExitStack() as stack,
+    ):
+        yield Site(Path(directory), stack)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from bench.runner.client import LoadError, Peer
-from bench.runner.frames import MESSAGE, answer, frame
+from bench.runner import postgres
+from bench.runner.__main__ import jobs, measurable
+from bench.runner.budget import check
+from bench.runner.client import LoadError, Peer, Swarm
+from bench.runner.frames import MESSAGE, answer, frame, plain
 from bench.runner.report import ranked, ratio
 from bench.runner.results import Results
+from bench.runner.scenarios import SCENARIOS
 
 
 class FakeSocket:
@@ -84,3 +90,72 @@ def test_medians_and_ratios() -> None:
     assert (spread.median, spread.low, spread.high) == (100.0, 90.0, 150.0)
     assert ratio(results, "echo-100", "django-ws-pool", "cpu") == 10.0
     assert ranked(results, "echo-100") == ["django-ws-pool", "channels-sync-uvicorn"]
+
+
+def test_clients_take_the_ports_in_turn_and_name_them() -> None:
+    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    ports = [server.getsockname()[1] for server in servers]
+    swarm = Swarm(ports, plain("echo"))
+    try:
+        peers = [swarm.start() for _ in range(4)]
+        for peer, port in zip(peers, ports * 2, strict=True):
+            assert f"Host: 127.0.0.1:{port}\r\n".encode() in peer.request
+        for server in servers:
+            server.settimeout(5)
+            for _ in range(2):
+                server.accept()[0].close()
+            server.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                server.accept()
+    finally:
+        swarm.close()
+        for server in servers:
+            server.close()
+
+
+def test_two_gateways_take_part_where_there_is_load_and_no_group() -> None:
+    applies = [key for key in SCENARIOS if SCENARIOS[key].applies("django-ws-pool-2-gateways")]
+    assert applies == ["echo-100", "echo-1000", "echo-8000", "latency"]
+
+
+def test_promises_are_checked_against_their_bounds() -> None:
+    results = Results({}, "", 1.0)
+    results.add("echo-1000", "django-ws-pool", {"cpu": 20.0})
+    results.add("echo-1000", "django-ws-pool-2-gateways", {"cpu": 26.0})
+    results.add("start", "django-ws-pool", {"accepts": 0.9, "serves": 1.2, "gateway": 0.3})
+    gateways, start = check(results)
+    assert (gateways.text, gateways.value, gateways.bound, gateways.kept) == (
+        "Echo, 1,000 connections: CPU with 2 gateways / with 1, pool",
+        1.3,
+        1.2,
+        False,
+    )
+    assert (start.text, start.value, start.bound, start.kept, start.unit) == (
+        "Start of the gateway (s)",
+        0.3,
+        0.5,
+        True,
+        "",
+    )
+
+
+def test_servers_take_turns_and_start_as_often_as_a_scenario_wants() -> None:
+    servers = ["tornado", "django-ws-pool"]
+    assert list(jobs(["echo-1", "start"], servers, turn=1, quick=False)) == [
+        ("django-ws-pool", ["echo-1"]),
+        ("tornado", ["echo-1"]),
+        *[("django-ws-pool", ["start"]), ("tornado", ["start"])] * 3,
+    ]
+    # One start is enough for all that want the same settings.
+    assert list(jobs(["memory", "start"], servers, turn=0, quick=True)) == [
+        ("tornado", ["memory", "start"]),
+        ("django-ws-pool", ["memory", "start"]),
+    ]
+
+
+def test_without_postgresql_its_scenario_is_skipped_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(postgres, "_binaries", lambda: None)
+    assert measurable(["orm", "orm-postgres"]) == ["orm"]
+    assert "orm-postgres is skipped: no PostgreSQL here" in capsys.readouterr().out

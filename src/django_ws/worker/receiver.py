@@ -86,6 +86,7 @@ class Receiver:
         self._broken = False
         self.handed_out = 0
         self._flushed = 0.0
+        self._several = False  # events came in the last turn; of the receiving thread
         self._dying: list[GatewayLink] = []  # lost, but hooks still run; of the receiving thread
 
     # ------------------------------------------------------------------ for executors
@@ -106,6 +107,7 @@ class Receiver:
                 self._dying = [old for old in self._dying if old.connections]
                 self._dying.append(link)
                 self.links[index] = link.successor()
+        self._several = len(pairs) > 1
         return pairs
 
     def _receive(self, timeout: float) -> list[bytes]:
@@ -114,7 +116,7 @@ class Receiver:
         if self._broken:
             self.flush()
             return []
-        if time.monotonic() - self._flushed < REPLY_AFTER:
+        if self._several and time.monotonic() - self._flushed < REPLY_AFTER:
             batches = self._link.receive(0.0)
             if batches:
                 return batches
