@@ -273,11 +273,17 @@ class WebSocketHandler:
         self._connection.close(code, reason)
 
     def join(self, group: str) -> None:
-        """Become a member of ``group``."""
+        """Become a member of ``group``.
+
+        Raises:
+            TypeError, UnicodeEncodeError: It cannot be a group's name.
+        """
+        _check_group(group)
         self._connection.join(group)
 
     def leave(self, group: str) -> None:
-        """Leave ``group``."""
+        """Leave ``group``; raises as :meth:`join` does."""
+        _check_group(group)
         self._connection.leave(group)
 
     def publish(
@@ -289,7 +295,12 @@ class WebSocketHandler:
             group: its name; this connection need not be a member.
             message: ``str``, ``bytes``, or a ``dict`` that goes out as JSON.
             exclude_self: leave this connection out.
+
+        Raises:
+            MessageTooBig: The message is over 1 MiB (or ``MAX_MESSAGE_SIZE``, if that is more).
+            TypeError, UnicodeEncodeError: The group or the message is something else.
         """
+        _check_group(group)
         data = (
             json.dumps(message, cls=DjangoJSONEncoder)
             if isinstance(message, dict)
@@ -336,6 +347,13 @@ class JsonWebSocketHandler(WebSocketHandler):
 
 
 _CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
+
+
+def _check_group(group: object) -> None:
+    """Refuse here, in the hook, what a gateway could not read."""
+    if not isinstance(group, str):
+        raise TypeError(f"a group's name is a str, not {type(group).__name__}")
+    group.encode()
 
 
 def as_message(message: object) -> str | bytes:

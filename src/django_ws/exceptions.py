@@ -60,6 +60,7 @@ class Reject(DjangoWSError):
             raise ValueError(f"a refusal needs an HTTP status from 400 to 599, not {status}")
         if any(ord(char) < 32 or ord(char) == 127 for char in reason):
             raise ValueError("the reason of a refusal has control characters")
+        reason.encode()  # UnicodeEncodeError, a ValueError, for half a surrogate pair
         super().__init__(f"{status} {reason}".rstrip())
         self.status = status
         self.reason = reason

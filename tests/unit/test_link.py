@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django_ws.wire.messages import (
     Close,
     Heartbeat,
     Hello,
+    Join,
     Released,
     SaveSnapshot,
     Send,
@@ -358,6 +360,61 @@ def test_what_is_sent_while_the_queue_is_full_leaves_in_one_batch(
     link.wait_for_room(1.0)
     assert not link.full
     assert [[m.data for m in batch.messages] for batch in socket.batches] == [[b"0"], [b"1", b"2"]]
+
+
+def test_the_last_words_leave_although_the_queue_was_full(
+    link: GatewayLink, socket: FakeSocket
+) -> None:
+    socket.refuse = True
+    link.put(Send(1, 1, b"1"))
+    link.flush()
+    link.put(Released(1, Snapshot()))
+    link.done(1, 7, None)
+
+    def relent() -> None:
+        socket.during_send = lambda: setattr(socket, "refuse", False)
+
+    socket.during_send = relent
+    link.flush_by(time.monotonic() + DEADLINE)
+    assert [batch.number for batch in socket.batches] == [1, 2]
+    assert socket.batches[1].messages == [Released(1, Snapshot())]
+    assert socket.batches[1].acks == {1: 7}
+
+
+@pytest.mark.parametrize("how", ["flush_by", "wait_for_room"])
+def test_nobody_waits_for_long_for_a_thread_that_waits_for_room(
+    link: GatewayLink, how: str
+) -> None:
+    with link._send_lock:
+        began = time.monotonic()
+        in_thread(
+            lambda: (
+                link.wait_for_room(0.05) if how == "wait_for_room" else link.flush_by(began + 0.05)
+            )
+        )
+        assert 0.04 < time.monotonic() - began < 1  # but neither is it a busy loop
+
+
+def test_a_reply_that_cannot_be_encoded_costs_nobody_else_anything(
+    link: GatewayLink, socket: FakeSocket, caplog: pytest.LogCaptureFixture
+) -> None:
+    link.put(Send(1, 1, b"1"), Join(2, "\ud800"), Send(3, 1, b"3"))
+    link.flush()
+    link.put(Send(1, 1, b"4"))
+    link.flush()
+    assert [(b.number, [m.data for m in b.messages]) for b in socket.batches] == [
+        (1, [b"1", b"3"]), (2, [b"4"]),
+    ]  # fmt: skip
+    assert "cannot be encoded" in caplog.text
+
+
+def test_empty_messages_are_bounded_too(link: GatewayLink) -> None:
+    connection: Any = FakeConnection()
+    count = 0
+    while not link.congested:
+        assert link.put_send(connection, Send(1, 1, b""))
+        count += 1
+    assert count < 100_000
 
 
 def test_the_links_thread_never_waits_for_a_full_queue(

@@ -503,3 +503,39 @@ def test_only_what_only_this_process_has_cannot_move(
     assert (stays.close_code, stays.over) == (1012, False)  # its on_close is still to come
     assert (moves.over, has_restore.over) == (True, True)
     assert "keeps attributes of its own" in caplog.text
+
+
+def test_the_watchdog_once_woken_stays_awake(start: Any) -> None:
+    pool, source = start()
+    connection = source.connection(1, handler())
+    source.put(message(connection, 2))
+    until(lambda: pool._dozing)
+    alarms: list[None] = []
+    wake = pool._alarm.set
+    pool._alarm.set = lambda: (alarms.append(None), wake())
+    for seq in range(3, 43):
+        source.put(message(connection, seq))
+        until(lambda seq=seq: source.acks().get(1) == seq)
+    assert len(alarms) <= 2
+
+
+def test_a_flush_that_fails_does_not_lose_the_lead(
+    start: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    pool, source = start(gate=gate)
+    kind = handler(on_message=lambda self, message: gate() if message == "block" else None)
+    blocking, fast = source.connection(1, kind), source.connection(2, handler())
+    averages = pool._averages.setdefault(kind, pool_module.Averages())
+    for average in (averages.open, averages.message):
+        average.blocked = average.probe_at = 1e9  # known to block, and not to be probed
+    failures = iter([OSError("no")])
+
+    def flush() -> None:
+        for failure in failures:
+            raise failure
+
+    monkeypatch.setattr(source, "flush", flush)
+    source.put(message(blocking, 2, "block"), message(fast, 2))
+    until(lambda: len(fast.handler_class.log) == 1)
+    assert "sending replies failed" in caplog.text

@@ -15,7 +15,7 @@ import time
 
 import zmq
 
-__all__ = ["new_socket", "wait"]
+__all__ = ["new_socket", "terminate", "wait"]
 
 #: Batches that wait in one direction of a link; with what travels between, the bound of its memory
 #: is a few hundred batches of at most ``MAX_BATCH``. Policy: the sender waits.
@@ -33,6 +33,16 @@ def _shared_context() -> zmq.Context[zmq.Socket[bytes]]:
             _context = zmq.Context()
             _context.set(zmq.MAX_SOCKETS, 4096)
         return _context
+
+
+def terminate() -> None:
+    """Let what closed sockets still have to send leave, as long as their LINGER allows
+    (zmq_ctx_term(3)); without it, it ends with the process. No thread may use a socket any more."""
+    global _context
+    with _lock:
+        context, _context = _context, None
+    if context is not None:
+        context.destroy()
 
 
 def _forget_after_fork() -> None:

@@ -201,9 +201,12 @@ class WorkerConnection:
         reply = Send(self.conn, opcode, data)
         if self._buffer is not None and self._put_aside(reply):
             return
-        if not self.link.put_send(self, reply):
+        link = self.link
+        if not link.put_send(self, reply):
             self._send_when_read(reply)
-        self.executor.sent(self.link)
+        self.executor.sent(link)
+        if link.congested:
+            link.flush_all()
 
     def _put_aside(self, reply: Reply) -> bool:
         """Keep what is to follow the acceptance. False if that has just been said."""
@@ -263,13 +266,13 @@ class WorkerConnection:
         self._put(
             GroupSend(group, TEXT if text else BINARY, data, self.conn if exclude_self else 0)
         )
-        if self.link.congested:
-            self.link.flush_all()  # publications have no window, so this is what holds them up
 
     def _put(self, reply: Reply) -> None:
         if self._buffer is None or not self._put_aside(reply):
             self.link.put(reply)
             self.executor.sent(self.link)
+            if self.link.congested:
+                self.link.flush_all()  # this has no window, so here it is held up
 
     def wait(self, seconds: float | None) -> bool:
         hygiene.release()

@@ -36,6 +36,9 @@ CREDIT_BYTES = MAX_BATCH
 #: Messages that are sent without waiting for more.
 PLENTY = 256
 
+#: Bytes to count for a message besides its payload, so that empty ones are bounded, too.
+OVERHEAD = 64
+
 #: Seconds that a gateway may take nothing, until it counts as gone.
 STUCK_AFTER = 30.0
 
@@ -93,6 +96,7 @@ class GatewayLink:
         self.received = 0
         self.seen = 0.0
         self.gone = False
+        self.given_up = False
         self.told = False
         self.drained = False
         self.lost = False
@@ -117,6 +121,7 @@ class GatewayLink:
         with self._send_lock:
             self.lost = True
         successor = GatewayLink(self.number, self.socket, self.project, self.incarnation)
+        successor.given_up = self.given_up
         successor._send_lock = self._send_lock  # it guards the socket, which both have
         return successor
 
@@ -126,6 +131,7 @@ class GatewayLink:
         """The gateway has connected to our PULL socket."""
         self.max_pending = max_pending
         self.gateway = gateway
+        self.given_up = False
         logger.debug("gateway %s welcomed this worker", gateway)
 
     def arrived(self, number: int, size: int) -> None:
@@ -135,7 +141,9 @@ class GatewayLink:
         self._unreturned += size
         if self._unreturned >= CREDIT_BYTES or number - self._told >= CREDIT_BATCHES:
             self._unreturned = 0
-            self.beat(self._accepting)
+            if self.gateway:
+                # Whoever has the lock says it with its next batch.
+                self._send_uncounted(Heartbeat(self._accepting), 0.0)
 
     # ------------------------------------------------------------------ any thread
 
@@ -172,7 +180,7 @@ class GatewayLink:
                 return False
             connection.unconfirmed = used + size
             self._messages.append(message)
-            self._size += size
+            self._size += size + OVERHEAD
         finally:
             lock.release()
         return True
@@ -232,8 +240,9 @@ class GatewayLink:
         return bool(self._batches)
 
     def wait_for_room(self, timeout: float) -> None:
-        """Send batches that wait; at most ``timeout`` seconds for each that there is room for."""
-        if self._send_lock.acquire(blocking=False):
+        """Send what waits for the gateway to take some; waits at most ``timeout`` seconds, be it
+        for another thread that is at it."""
+        if self._send_lock.acquire(timeout=timeout):
             try:
                 self._send_outbox(timeout)
             finally:
@@ -247,16 +256,22 @@ class GatewayLink:
         self.flush()  # what others put meanwhile and left to us
 
     def flush_by(self, deadline: float) -> None:
-        """Send what is in the outbox, but do not wait for a full queue after ``deadline``.
+        """Send all that is in the outbox, but do not wait for anything after ``deadline``.
 
         Args:
             deadline: of ``time.monotonic()``.
         """
-        with self._send_lock:
-            self._send_outbox(0.0)
-            while self._batches and not self.gone and time.monotonic() < deadline:
-                if self.socket.send(self._batches[0], 0.1):
-                    self._batches.popleft()
+        left = max(0.0, deadline - time.monotonic())
+        if not self._send_lock.acquire(timeout=left):
+            return  # a hook that does not end waits for the gateway
+        try:
+            while self._messages or self._acks or self._batches:
+                self._send_outbox(min(0.1, left))
+                left = max(0.0, deadline - time.monotonic())
+                if not left:
+                    return
+        finally:
+            self._send_lock.release()
 
     def hello(self, hello: Hello) -> None:
         """Announce this worker; skipped while the link is not up."""
@@ -268,9 +283,9 @@ class GatewayLink:
         if self.gateway:
             self._send_uncounted(Heartbeat(accepting))
 
-    def _send_uncounted(self, message: Reply) -> None:
+    def _send_uncounted(self, message: Reply, patience: float = 0.2) -> None:
         # Whoever has the lock for long waits for the gateway, so another batch would not help.
-        if self._send_lock.acquire(timeout=0.2):
+        if self._send_lock.acquire(timeout=patience):
             try:
                 self._told = self.received
                 self.socket.send(encode(self._batch(0, [message], {})))
@@ -302,23 +317,31 @@ class GatewayLink:
         return True
 
     def _encode(self, messages: list[Reply], acks: dict[int, int]) -> None:
-        if self.gateway and not self.lost:
-            self._number += 1
-            self._told = self.received
-            self._batches.append(encode(self._batch(self._number, messages, acks)))
+        if not self.gateway or self.lost:
+            return
+        try:
+            data = encode(self._batch(self._number + 1, messages, acks))
+        except Exception:
+            # Each is checked where it is put. But what slips through must not take others along.
+            logger.exception("dropped a reply that cannot be encoded")
+            messages = [message for message in messages if _can_be_encoded(message)]
+            data = encode(self._batch(self._number + 1, messages, acks))
+        self._number += 1
+        self._told = self.received
+        self._batches.append(data)
 
     def _send(self, data: bytes, patience: float) -> bool:
         """Send one batch. False if the queue is full; what nobody can read counts as sent."""
         if self.lost:
             return True
-        while not self.socket.send(data, min(0.5, patience)):
+        while not self.socket.send(data, 0.0 if self.gone else min(0.5, patience)):
             if self.gone:
                 return True
             now = time.monotonic()
             self._refused = self._refused or now
             if now - self._refused > STUCK_AFTER:
                 logger.error("the gateway takes no replies for %g s; giving it up", STUCK_AFTER)
-                self.gone = True
+                self.gone = self.given_up = True
             elif patience != math.inf:
                 return False
         self._refused = 0.0
@@ -349,22 +372,33 @@ class GatewayLink:
             self.flush()
 
     def close(self) -> None:
-        """Close the socket, with a moment for what is queued."""
-        with self._send_lock:
-            self.socket.close()
+        """Close the socket, with a moment for what is queued; unless a thread still waits in it."""
+        if self._send_lock.acquire(timeout=0.1):
+            try:
+                self.socket.close()
+            finally:
+                self._send_lock.release()
 
 
 def _size(message: Reply) -> int:
-    """Bytes of a message's payload."""
+    """About the bytes that a message takes up."""
     if isinstance(message, (Send, GroupSend)):
-        return len(message.data)
+        return len(message.data) + OVERHEAD
     if isinstance(message, (SaveSnapshot, Released)):
-        return len(message.snapshot.state)
-    return 0
+        return len(message.snapshot.state) + OVERHEAD
+    return OVERHEAD
+
+
+def _can_be_encoded(message: Reply) -> bool:
+    try:
+        encode(message)
+    except Exception:
+        return False
+    return True
 
 
 def _cut(messages: list[Reply]) -> list[list[Reply]]:
-    """Cut into runs of at most ``MAX_BATCH`` bytes of payload, or one larger message."""
+    """Cut into runs of at most ``MAX_BATCH`` bytes, or one larger message."""
     parts: list[list[Reply]] = [[]]
     room = MAX_BATCH
     for message in messages:

@@ -18,6 +18,7 @@ from ..reload import loaded_files
 from ..transport.endpoints import EndpointError
 from ..transport.events import EventsReceiver
 from ..transport.replies import RepliesSender
+from ..transport.sockets import terminate
 from ..wire.codec import WireError, decode_fenced
 from ..wire.messages import Hello, NamespaceInfo, Retiring
 from .executors import Executor, Settings, make_executor
@@ -79,7 +80,9 @@ def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
     if isinstance(worker.executor, MultiprocessExecutor):
         assert template is not None
         worker.executor.use(template)
-    return worker.run()
+    code = worker.run()
+    terminate()
+    return code
 
 
 def _handlers(config: WorkerConfig) -> dict[str, type[WebSocketHandler]]:
@@ -263,9 +266,18 @@ class Worker:
             answer = link.answer()
             if answer is not None:
                 try:
-                    self._broken(f"a gateway refuses it: {decode_fenced(answer).reason}")
+                    self._fenced(link, decode_fenced(answer).reason)
                 except WireError as error:
                     logger.error("dropped what came on the replies link: %s", error)
+
+    def _fenced(self, link: GatewayLink, reason: str) -> None:
+        """A gateway counts this worker as dead."""
+        if link.given_up:
+            # It stood still, and its connections here are closed. Those of others are handed over.
+            logger.warning("a gateway is back that was given up; handing over")
+            self.retire(self.config.limits.drain_timeout)
+        else:
+            self._broken(f"a gateway refuses it: {reason}")
 
     def _listen(self, seconds: float) -> None:
         """Wait for the supervisor's word."""

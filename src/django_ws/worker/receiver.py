@@ -115,6 +115,7 @@ class Receiver:
         less. But replies never wait for long, and never while there is nothing else to do."""
         if self._broken:
             self.flush()
+            time.sleep(min(timeout, 0.05))  # lets the others run that end this worker
             return []
         if self._several and time.monotonic() - self._flushed < REPLY_AFTER:
             batches = self._link.receive(0.0)

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
@@ -107,6 +108,17 @@ class Executor(abc.ABC):
         Returns:
             False if some still do.
         """
+
+    # ------------------------------------------------------------------ for subclasses
+
+    def poll(self, timeout: float) -> list[tuple[WorkerConnection, Event]]:
+        """Receive events; whatever goes wrong with that, its thread has to go on."""
+        try:
+            return self.source.poll(timeout)
+        except Exception:
+            logger.exception("receiving events failed")
+            time.sleep(0.1)
+            return []
 
     # ------------------------------------------------------------------ for connections
 

@@ -88,6 +88,7 @@ class MultiprocessExecutor(Executor):
         self._refusing_until = 0.0
         self._template: Template | None = None
         self._selector = selectors.DefaultSelector()
+        self._held: list[Child] = []  # not read at the moment; the reader's
         self._receiver = threading.Thread(target=self._receive, name="ws-receive", daemon=True)
         self._reader = threading.Thread(target=self._read, name="ws-children", daemon=True)
 
@@ -130,9 +131,8 @@ class MultiprocessExecutor(Executor):
     # ------------------------------------------------------------------ towards the children
 
     def _receive(self) -> None:
-        source = self.source
         while not self._ended:
-            for connection, event in source.poll(0.2):
+            for connection, event in self.poll(0.2):
                 child = connection.runner
                 if not isinstance(child, Child):
                     assert isinstance(event, (Connect, Restore))
@@ -227,7 +227,7 @@ class MultiprocessExecutor(Executor):
 
     def _read(self) -> None:
         while not self._ended:
-            for key, events in self._selector.select(0.2):
+            for key, events in self._selector.select(0.01 if self._held else 0.2):
                 child = key.data
                 if child is None:
                     self._report()
@@ -239,6 +239,32 @@ class MultiprocessExecutor(Executor):
                             self._write(child)
                 if events & selectors.EVENT_READ:
                     self._from_child(child)
+                    if child.connection.link.congested:
+                        self._hold(child)
+            if self._held:
+                self._release()
+
+    def _hold(self, child: Child) -> None:
+        """Read no further: publications have no window, so this is what holds up a child whose
+        gateway takes nothing."""
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(child.socket)
+            self._held.append(child)
+
+    def _release(self) -> None:
+        """Read on what was held, as far as there is room again."""
+        held, self._held = self._held, []
+        for child in held:
+            link = child.connection.link
+            link.flush()
+            with child.lock:
+                if child.dead:
+                    continue
+                if link.congested:
+                    self._held.append(child)
+                    continue
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.outgoing else 0)
+                self._selector.register(child.socket, events, child)
 
     def _from_child(self, child: Child) -> bool:
         """Take what a child says. False if nothing came."""
@@ -264,10 +290,7 @@ class MultiprocessExecutor(Executor):
             for seq in batch.acks.values():
                 if child.disconnect is not None and seq >= child.disconnect.seq:
                     child.finished = True
-        if link.congested:
-            link.flush_all()  # publications have no window, so this is what holds children up
-        else:
-            link.flush()
+        link.flush()
         return True
 
     def _note(self, child: Child, message: Reply) -> None:

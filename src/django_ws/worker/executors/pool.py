@@ -166,7 +166,7 @@ class PoolExecutor(Executor):
                 elif self._leader is me:
                     lock.release()
                     try:
-                        pairs = self._poll()
+                        pairs = self.poll(0.005 if self._active else 0.2)
                     finally:
                         lock.acquire()
                     for connection, event in pairs:
@@ -182,15 +182,6 @@ class PoolExecutor(Executor):
                 self._leader = None
             lock.release()
             hygiene.end_of_thread()
-
-    def _poll(self) -> list[tuple[WorkerConnection, Event]]:
-        try:
-            return self.source.poll(0.005 if self._active else 0.2)
-        except Exception:
-            # Nobody else receives, so give up neither the lead nor all of the processor.
-            logger.exception("receiving events failed")
-            time.sleep(0.1)
-            return []
 
     def _run(self, me: PoolThread, connection: WorkerConnection) -> None:
         """Run one event of a claimed connection; called and left with the lock held."""
@@ -212,7 +203,10 @@ class PoolExecutor(Executor):
                 alive = self._handle_leading(me, connection, event, average)
             else:
                 if successor is not None:
-                    self.source.flush()
+                    try:
+                        self.source.flush()
+                    except Exception:
+                        logger.exception("sending replies failed")
                     # As late as possible: until the hook blocks it could only wait for the GIL.
                     self._wake(successor)
                 alive = connection.handle(event)
@@ -247,7 +241,7 @@ class PoolExecutor(Executor):
             alive = connection.handle(event)
             wall = time.monotonic() - started
             blocked = wall if wall < SUSPICIOUS else 0.0
-            if not average.blocked and blocked:
+            if blocked and average.blocked < SUSPICIOUS:
                 return alive  # as fast as ever
         else:
             computed = time.process_time()
@@ -329,15 +323,15 @@ class PoolExecutor(Executor):
     # ------------------------------------------------------------------ watchdog
 
     def _watch(self) -> None:
-        seen = 0.0
-        computed = 0.0  # by the whole process, when the hook was seen first
+        seen = 0.0  # when the hook began that was seen last
+        seen_at = computed = 0.0  # when it was seen first, and the process's CPU time then
         quiet = 0
         while not self._ended:
             started = self._hook_started
             if started != seen:
-                seen, computed = started, time.process_time()
+                seen, seen_at, computed = started, time.monotonic(), time.process_time()
             elif started and time.monotonic() - started > STUCK:
-                wall = time.monotonic() - started
+                wall = time.monotonic() - seen_at
                 self._depose(started, waiting(wall, time.process_time() - computed))
             if self._leader is None and time.monotonic() >= self._refusing_until:
                 self._appoint()
@@ -349,8 +343,8 @@ class PoolExecutor(Executor):
             quiet = 0 if self._active else quiet + 1
             # Being woken costs the hook that does it, so not for every single one.
             self._dozing = quiet >= 50
-            if not self._hook_started:
-                self._alarm.wait(1.0 if self._dozing else 0.01)
+            if not self._hook_started and self._alarm.wait(1.0 if self._dozing else 0.01):
+                quiet = 0
             self._alarm.clear()
 
     def _appoint(self) -> None:

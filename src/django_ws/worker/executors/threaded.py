@@ -63,11 +63,13 @@ class ThreadedExecutor(Executor):
         source = self.source
         while not self._ended:
             # While hooks run, look often: acknowledgements without a reply leave from here.
-            events = source.poll(0.005 if source.running() else 0.2)
+            events = self.poll(0.005 if source.running() else 0.2)
             for connection, event in events:
                 inbox = connection.runner
                 if not isinstance(inbox, SimpleQueue):
                     inbox = self._open(connection)
+                    if connection.over:
+                        continue  # turned away
                 inbox.put(event)
                 if connection.over:
                     self._discard(connection, inbox)
