@@ -120,12 +120,12 @@ def test_two_gateways_take_part_where_there_is_load_and_no_group() -> None:
 
 def test_promises_are_checked_against_their_bounds() -> None:
     results = Results({}, "", 1.0)
-    results.add("echo-1000", "django-ws-pool", {"cpu": 20.0})
-    results.add("echo-1000", "django-ws-pool-2-gateways", {"cpu": 26.0})
+    results.add("echo-100", "django-ws-pool", {"cpu": 20.0})
+    results.add("echo-8000", "django-ws-pool", {"cpu": 26.0})
     results.add("start", "django-ws-pool", {"accepts": 0.9, "serves": 1.2, "gateway": 0.3})
-    gateways, start = check(results)
-    assert (gateways.text, gateways.value, gateways.bound, gateways.kept) == (
-        "Echo, 1,000 connections: CPU with 2 gateways / with 1, pool",
+    many, start = check(results)
+    assert (many.text, many.value, many.bound, many.kept) == (
+        "Echo: CPU with 8,000 connections / with 100, pool",
         1.3,
         1.2,
         False,
