@@ -32,7 +32,7 @@ class Line:
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
 
-#: Text, scenario, metric, numerator, denominator (a server, perhaps @ another scenario, or empty for
+#: Text, scenario, metric, numerator, denominator (a server, maybe @ another scenario, or empty for
 #: one), bound, at least.
 _SYNC = "channels-sync-uvicorn"
 _LINES = (
