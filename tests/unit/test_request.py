@@ -15,8 +15,14 @@ from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.test import Client
 
-from django_ws.wire.messages import Handshake
+from django_ws.base import WebSocketHandler
+from django_ws.wire.codec import encode
+from django_ws.wire.messages import Accept, Connect, Handshake
+from django_ws.worker.connection import WorkerConnection
+from django_ws.worker.executors import Settings
+from django_ws.worker.executors.pool import PoolExecutor
 from django_ws.worker.request import HandshakeRequest, load_user, user_key
+from tests.unit.test_pool import Source
 
 HEADERS = [
     ("host", "localhost:8888"),
@@ -243,3 +249,22 @@ class TestUser:
         user = get_user_model().objects.create_user("ann")
         assert user_key(user) == f"\0{user.pk}"
         assert load_user(with_session(None), user_key(user)) == user
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("counted", [True, False])
+def test_whose_connection_it_is_counts_although_no_hook_asks(counted: bool) -> None:
+    client = Client()
+    user = get_user_model().objects.create_user("ann")
+    client.force_login(user)
+    source = Source()
+    source.executor = PoolExecutor(source, Settings(count_users=counted))
+    request = encode(handshake([("cookie", f"sessionid={client.session.session_key}")]))
+    link = source.link
+    connection = WorkerConnection(1, "chat", request, WebSocketHandler, link, source.executor)
+    assert connection.handle(Connect(1, 1, "chat", request))
+    link.flush()
+    accept, *_ = source.socket.batches[0].messages
+    backend = "django.contrib.auth.backends.ModelBackend"
+    assert isinstance(accept, Accept)
+    assert accept.user == (f"{backend}\0{user.pk}" if counted else "")

@@ -387,7 +387,7 @@ class WorkerConnection:
         try:
             self.lifecycle.connect()
             if self.executor.count_users:
-                user = user_key(self.user)
+                user = self._counted_user()
         except Exception as error:
             if not isinstance(error, Refusal):
                 logger.exception("%s: connection %s failed", self.namespace, self.id)
@@ -401,6 +401,14 @@ class WorkerConnection:
             buffer, self._buffer = self._buffer, None
             self.link.append(Accept(self.conn, self.subprotocol or "", user), *buffer)
         return True
+
+    def _counted_user(self) -> str:
+        """Whose connection it is, also if no hook has asked for the user yet."""
+        self.before_hook()
+        try:
+            return user_key(self.user) if self.user.is_authenticated else ""
+        finally:
+            self.after_hook()
 
     def _handle_release(self) -> bool:
         """Give the connection back, or close it if only this process can continue it."""
