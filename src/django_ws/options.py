@@ -6,6 +6,8 @@ supervisor to its children as JSON.
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "DEFAULT_SUB_SOCKET",
     "DEFAULT_WEBSOCKET_URL",
     "MAX_BATCH",
+    "MAX_IPC_PATH",
     "MODES",
     "GatewayConfig",
     "Limits",
@@ -23,6 +26,10 @@ __all__ = [
 DEFAULT_PUSH_SOCKET = "ipc:///tmp/ws_push"
 DEFAULT_SUB_SOCKET = "ipc:///tmp/ws_sub"
 DEFAULT_WEBSOCKET_URL = r"/socket(?:/(?P<namespace>\w*))?/?"
+
+#: Bytes of a path in ``struct sockaddr_un`` (``unix(7)``), without the NUL at its end. ZeroMQ
+#: takes no longer one either (``zmq_ipc(7)``).
+MAX_IPC_PATH = 103 if sys.platform == "darwin" else 107
 
 MODES = ("pool", "threaded", "gevent", "multiprocess")
 

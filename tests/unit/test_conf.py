@@ -150,6 +150,7 @@ def test_namespaces(settings: LazySettings) -> None:
         ({"workers": 0}, "--workers must be a whole number, 1 or more, not 0"),
         ({"workers": True}, "--workers must be a whole number"),
         ({"gateways": 2}, "an engine that several could share does not exist yet"),
+        ({"gateways": 2}, "run several run_wsgateway instead"),
         ({"websocket_url": "/(["}, "--websocket-url is no regular expression"),
         ({"push_socket": "udp://127.0.0.1:1"}, "must begin with ipc:// or tcp://"),
         ({"push_socket": "ipc://"}, "must name a file"),
