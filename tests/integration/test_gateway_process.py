@@ -100,7 +100,7 @@ def test_starts_refuses_without_workers_and_drains(config: GatewayConfig, tmp_pa
             assert client.refused()[0] == 503
         log = running.wait_for("log")
         assert log["name"] == "django_ws.gateway"
-        assert "refused (503)" in log["message"]
+        assert "/socket/ refused (503): No worker answered in time." in log["message"]
         os.kill(running.process.pid, signal.SIGINT)  # a terminal's Ctrl-C is not for the gateway
         with Client(ready["port"]) as client:
             assert client.refused()[0] == 503
@@ -125,7 +125,10 @@ def test_a_port_in_use_is_said_without_a_traceback(config: GatewayConfig) -> Non
         port = other.getsockname()[1]
         with supervised(msgspec.structs.replace(config, port=port)) as running:
             message = running.wait_for("failed")["message"]
-            assert message == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+            assert message == (
+                f"cannot listen on 127.0.0.1:{port}: Address already in use; give the command "
+                f"another port, such as {port + 1}"
+            )
             assert running.end() == (1, "")
 
 

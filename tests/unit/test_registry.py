@@ -291,6 +291,8 @@ def test_one_user_has_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> No
     _, other = world.connection(worker, user="8")
     assert two.closed == (3504, "too many connections of this user")
     assert (one.closed, other.closed) == (None, None)
+    assert world.registry.counters["closed_limit"] == 1
+    assert "refused_limit" not in world.registry.counters
     worker.say(acks={ended.conn: ended.seq})
     first.disconnected(1000, "")
     worker.take()
