@@ -7,6 +7,8 @@ A flag beats ``DJANGO_WS``, which beats the default. What is wrong is told as a 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,7 +102,7 @@ def load(flags: Mapping[str, object]) -> Settings:
     namespaces = _namespaces(found, values.get("WEBSOCKET_URL", DEFAULT_WEBSOCKET_URL))
     if mistakes := [problem for problem in found if problem.fatal]:
         raise ImproperlyConfigured("\n".join(f"{each.message} {each.hint}" for each in mistakes))
-    return _settings(values, namespaces)
+    return _settings(values, namespaces, _fingerprints(values, flags))
 
 
 def problems(flags: Mapping[str, object]) -> list[Problem]:
@@ -324,7 +326,11 @@ def _entry(label: str, entry: object, found: list[Problem]) -> NamespaceConfig |
 # ---------------------------------------------------------------- putting it together
 
 
-def _settings(values: Mapping[str, Any], namespaces: dict[str, NamespaceConfig]) -> Settings:
+def _settings(
+    values: Mapping[str, Any],
+    namespaces: dict[str, NamespaceConfig],
+    fingerprints: dict[str, str],
+) -> Settings:
     debug = bool(settings.DEBUG)
     project = getattr(settings, "ROOT_URLCONF", None) or "django"
     parts: dict[str, dict[str, Any]] = {
@@ -345,10 +351,29 @@ def _settings(values: Mapping[str, Any], namespaces: dict[str, NamespaceConfig])
         gateway["sub_socket"] = gateway["sub_socket"][0]
     own.pop("public_url", None)
     return Settings(
-        gateway=GatewayConfig(**gateway, limits=_limits(values)),
-        worker=WorkerConfig(**worker, limits=_limits(values)),
+        gateway=GatewayConfig(**gateway, limits=_limits(values), fingerprints=fingerprints),
+        worker=WorkerConfig(**worker, limits=_limits(values), fingerprints=fingerprints),
         **own,
     )
+
+
+def _fingerprints(values: Mapping[str, Any], flags: Mapping[str, object]) -> dict[str, str]:
+    """A digest of each setting that only gateways work with, for :class:`.wire.messages.Hello`.
+
+    Empty where a flag decides: each half has flags of its own.
+    """
+    debug = bool(settings.DEBUG)
+    found = {"DEBUG": _digest(debug), "ALLOWED_HOSTS": _digest(_allowed_hosts(debug))}
+    for name, value in values.items():
+        if not {"worker", "settings"}.intersection(OPTIONS[name].where):
+            found[name] = _digest(value) if flags.get(name.lower()) is None else ""
+    return found
+
+
+def _digest(value: object) -> str:
+    # A set of origins has another order in each process.
+    text = json.dumps(sorted(value) if isinstance(value, list) else value)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _limits(values: Mapping[str, Any]) -> Limits:

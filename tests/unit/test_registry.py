@@ -99,6 +99,41 @@ def test_a_foreign_endpoint_is_refused_and_named(
     assert "refused a worker at tcp://evil.example:1" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("theirs", "started", "named"),
+    [
+        ({"DEBUG": "1", "ORIGINS": "a"}, 1.0, ""),
+        ({"DEBUG": "1", "ORIGINS": "b"}, 1.0, "ORIGINS changed since"),
+        ({"DEBUG": "1"}, 1.0, "ORIGINS changed since"),
+        ({"DEBUG": "2", "ORIGINS": "b"}, 1.0, "DEBUG, ORIGINS changed since"),
+        ({"DEBUG": "1", "ORIGINS": "a", "NEW": "c"}, 1.0, "NEW changed since"),
+        ({"DEBUG": "1", "ORIGINS": ""}, 1.0, ""),  # a flag decides
+        ({}, 1.0, ""),  # a worker that does not tell
+        ({"DEBUG": "2"}, 0.1, ""),  # it is the worker whose settings are old
+    ],
+)
+def test_a_changed_setting_of_the_gateway_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    theirs: dict[str, str],
+    started: float,
+    named: str,
+) -> None:
+    world = World(monkeypatch, {"DEBUG": "1", "ORIGINS": "a"})
+    for name in ("w1", "w2"):
+        world.stranger(name, fingerprints=theirs, started=started).join()
+    said = [record.getMessage() for record in caplog.records if "restart" in record.getMessage()]
+    assert len(said) == bool(named)
+    assert not named or said[0].startswith(named)
+
+
+def test_a_gateway_that_does_not_know_its_settings_says_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.stranger("w1", fingerprints={"DEBUG": "2"}).join()
+    assert caplog.text == ""
+
+
 def test_a_worker_that_never_answers_may_try_again(world: World) -> None:
     worker = world.stranger("w1")
     worker.hello()

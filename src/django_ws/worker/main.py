@@ -194,7 +194,7 @@ class Worker:
         if self._orphan_until and not self._deadline:
             alone = all(link.gone or not link.gateway for link in self.receiver.links)
             if alone or time.monotonic() >= self._orphan_until:
-                self.retire(min(5.0, self.config.limits.drain_timeout))
+                self.retire(min(5.0, self.config.limits.drain_seconds))
         if not self._deadline:
             return False
         if not self._retiring:
@@ -233,7 +233,12 @@ class Worker:
         for link in strangers:
             link.hello(
                 Hello(
-                    self._events.endpoint, link.number, os.getpid(), self._started, self._namespaces
+                    self._events.endpoint,
+                    link.number,
+                    os.getpid(),
+                    self._started,
+                    self._namespaces,
+                    self.config.fingerprints,
                 )
             )
         waited = time.time() - self._started
