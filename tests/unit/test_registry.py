@@ -358,6 +358,16 @@ def test_a_silent_worker_gets_no_new_connections_but_loses_none(
     assert "worker w1 is back" in caplog.text
 
 
+def test_workers_without_room_take_no_new_connections(world: World) -> None:
+    first, second = world.worker("w1"), world.worker("w2")
+    first.beat(accepting=False)
+    assert world.registry.workers == 1
+    second.beat(accepting=False)
+    assert world.registry.workers == 0
+    first.beat()
+    assert world.registry.workers == 1
+
+
 def test_a_worker_that_beats_is_never_in_doubt(world: World) -> None:
     worker = world.worker()
     beats(world, 60, worker)

@@ -142,7 +142,7 @@ class Registry:
     @property
     def workers(self) -> int:
         """Workers that take new connections."""
-        return sum(link.health is Health.READY for link in self._links.values())
+        return sum(link.health is Health.READY and link.accepting for link in self._links.values())
 
     # ------------------------------------------------------------------ replies
 

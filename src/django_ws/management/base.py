@@ -24,9 +24,6 @@ from .screen import Screen, configure_logging
 
 __all__ = ["ServerCommand", "child_command"]
 
-#: A drain timeout of 0 means none; the supervisor counts seconds.
-_NO_LIMIT = 86400.0
-
 
 class ServerCommand(BaseCommand):
     """The supervisor in the foreground; in the processes it starts, what they are for.
@@ -114,7 +111,8 @@ class ServerCommand(BaseCommand):
             wsgi_socket=pages.fileno() if pages is not None else -1,
             push_socket=settings.worker.push_socket,
             reload=settings.reload,
-            drain_timeout=settings.worker.limits.drain_timeout or _NO_LIMIT,
+            drain_timeout=settings.worker.limits.drain_seconds,
+            hang_timeout=settings.worker.limits.hang_timeout,
             max_requests=settings.max_requests,
             max_rss=settings.max_rss,
         )

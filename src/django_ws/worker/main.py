@@ -141,7 +141,6 @@ class Worker:
         # In multiprocess mode the children look themselves, and are ended.
         self._hangs = HangWatch({} if config.mode == "multiprocess" else config.namespaces)
         self._ready = False
-        self._reported = 0
         self._modules = len(sys.modules)
         self._retiring = False
         self._deadline = 0.0  # monotonic; 0 while the worker is to go on
@@ -247,11 +246,9 @@ class Worker:
             self._tell({"op": "ready", "endpoint": self._events.endpoint, "pid": os.getpid()})
 
     def _report(self) -> None:
-        """Tell the supervisor what it replaces workers by: their work, and their files."""
-        handled = self.receiver.handed_out
-        if handled != self._reported:
-            self._reported = handled
-            self._tell({"op": "handled", "count": handled})
+        """Tell the supervisor what it replaces workers by: work, files, and signs of life."""
+        # Also if nothing has changed: the supervisor kills a worker of which it hears no more.
+        self._tell({"op": "handled", "count": self.receiver.messages})
         if len(sys.modules) != self._modules:
             self._modules = len(sys.modules)
             self._tell({"op": "files", "files": loaded_files()})
