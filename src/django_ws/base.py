@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 from django.core.exceptions import PermissionDenied
 from django.core.serializers.json import DjangoJSONEncoder
@@ -79,6 +79,16 @@ class InvalidMessage(Exception):
         self.reason = reason
 
 
+class _NoConnection:
+    """Stands for the connection while ``__init__`` runs."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("there is no connection yet in __init__; use on_connect")
+
+
+_NO_CONNECTION = cast("Connection", _NoConnection())
+
+
 class WebSocketHandler:
     """Handles one WebSocket connection; subclass it and override hooks.
 
@@ -104,6 +114,11 @@ class WebSocketHandler:
     __slots__ = ("__dict__", "__weakref__", "_connection")
 
     _connection: Connection
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        handler = super().__new__(cls)
+        handler._connection = _NO_CONNECTION
+        return handler
 
     # ------------------------------------------------------------------ hooks
 
@@ -304,7 +319,7 @@ class WebSocketHandler:
         data = (
             json.dumps(message, cls=DjangoJSONEncoder)
             if isinstance(message, dict)
-            else as_message(message)
+            else as_message(message, "publish")
         )
         self._connection.publish(group, data, exclude_self)
 
@@ -356,8 +371,11 @@ def _check_group(group: object) -> None:
     group.encode()
 
 
-def as_message(message: object) -> str | bytes:
+def as_message(message: object, method: str = "send") -> str | bytes:
     """Check what is to be sent; ``SafeString`` and lazy strings become plain ``str``.
+
+    Args:
+        method: what the caller called: ``send`` or ``publish``, which also takes a ``dict``.
 
     Raises:
         TypeError: It is neither text nor bytes.
@@ -370,5 +388,8 @@ def as_message(message: object) -> str | bytes:
         return str.__str__(str(message))
     if isinstance(message, (bytes, bytearray, memoryview)):
         return bytes(message)
-    hint = ": use send_json() to send it as JSON" if isinstance(message, (dict, list)) else ""
-    raise TypeError(f"send() takes str or bytes, not {kind.__name__}{hint}")
+    takes, hint = "str or bytes", "use send_json() to send it as JSON"
+    if method == "publish":
+        takes, hint = "str, bytes or dict", "put it into a dict to publish it as JSON"
+    hint = f": {hint}" if isinstance(message, (dict, list)) else ""
+    raise TypeError(f"{method}() takes {takes}, not {kind.__name__}{hint}")

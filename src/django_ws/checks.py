@@ -10,6 +10,8 @@ import difflib
 import inspect
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module, metadata
 
 from asgiref.sync import iscoroutinefunction
@@ -19,7 +21,20 @@ from django.db import connections
 from . import conf
 from .base import WebSocketHandler
 
-__all__ = ["check_handlers", "check_settings"]
+__all__ = ["check_handlers", "check_settings", "with_flags"]
+
+#: The flags of the command that runs: Django calls registered checks without them.
+_flags: ContextVar[Mapping[str, object] | None] = ContextVar("django_ws_flags", default=None)
+
+
+@contextmanager
+def with_flags(flags: Mapping[str, object]) -> Iterator[None]:
+    """Within it, :func:`check_settings` goes by these flags, whoever calls it."""
+    token = _flags.set(flags)
+    try:
+        yield
+    finally:
+        _flags.reset(token)
 
 
 def check_settings(
@@ -29,10 +44,10 @@ def check_settings(
 
     Args:
         app_configs: Django's, not used.
-        flags: as for :func:`.conf.load`, by the commands.
+        flags: as for :func:`.conf.load`; by default those of :func:`with_flags`.
         kwargs: Django's, not used.
     """
-    flags = flags or {}
+    flags = flags or _flags.get() or {}
     found = [_message(problem) for problem in conf.problems(flags)]
     found.extend(_message(problem) for problem in _databases(conf.mode(flags)))
     found.extend(_message(problem) for problem in _distribution())
@@ -158,7 +173,7 @@ def _class(label: str, handler: type[WebSocketHandler]) -> Iterator[conf.Problem
                 "Write def; it may block. asgiref.sync.async_to_sync calls what exists only async.",
             )
     try:
-        inspect.signature(handler).bind()
+        inspect.signature(handler.__init__).bind(handler)
     except TypeError as error:
         yield conf.Problem(
             "E025",

@@ -7,6 +7,8 @@ A flag beats ``DJANGO_WS``, which beats the default. What is wrong is told as a 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,13 +18,14 @@ from typing import TYPE_CHECKING, Any, cast
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.regex_helper import normalize
 
-from . import conf_kinds as kinds
 from .conf_table import NAMESPACE_OPTIONS, OPTIONS, Option
 from .options import (
     DEFAULT_PUSH_SOCKET,
     DEFAULT_SUB_SOCKET,
     DEFAULT_WEBSOCKET_URL,
+    MAX_IPC_PATH,
     GatewayConfig,
     Limits,
     NamespaceConfig,
@@ -96,17 +99,17 @@ def load(flags: Mapping[str, object]) -> Settings:
     """
     found: list[Problem] = []
     values = _values(flags, found)
-    namespaces = _namespaces(found)
+    namespaces = _namespaces(found, values.get("WEBSOCKET_URL", DEFAULT_WEBSOCKET_URL))
     if mistakes := [problem for problem in found if problem.fatal]:
         raise ImproperlyConfigured("\n".join(f"{each.message} {each.hint}" for each in mistakes))
-    return _settings(values, namespaces)
+    return _settings(values, namespaces, _fingerprints(values, flags))
 
 
 def problems(flags: Mapping[str, object]) -> list[Problem]:
     """What is wrong with settings and flags, as far as it shows without importing handlers."""
     found: list[Problem] = []
-    _values(flags, found)
-    _namespaces(found)
+    values = _values(flags, found)
+    _namespaces(found, values.get("WEBSOCKET_URL", DEFAULT_WEBSOCKET_URL))
     return found
 
 
@@ -243,7 +246,7 @@ def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
             "E016", f"PUSH_SOCKET and SUB_SOCKET are the same: {push}.", "Give each one of its own."
         )
     # Every worker after the first appends a dot and its incarnation, 16 characters.
-    room = kinds.IPC_PATH_MAX - 17
+    room = MAX_IPC_PATH - 17
     if push.startswith("ipc://") and len(push.removeprefix("ipc://").encode()) > room:
         yield Problem(
             "W002",
@@ -257,7 +260,9 @@ def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
 _EXAMPLE = 'Set it, for example: DEFAULT_WS_HANDLERS = {"default": "myproject.ws.MyHandler"}.'
 
 
-def _namespaces(found: list[Problem]) -> dict[str, NamespaceConfig]:
+def _namespaces(
+    found: list[Problem], pattern: str = DEFAULT_WEBSOCKET_URL
+) -> dict[str, NamespaceConfig]:
     raw = getattr(settings, "DEFAULT_WS_HANDLERS", None)
     if not isinstance(raw, dict):
         said = "is missing" if raw is None else f"must be a dict, not {raw!r}"
@@ -273,14 +278,28 @@ def _namespaces(found: list[Problem]) -> dict[str, NamespaceConfig]:
             message = f"DEFAULT_WS_HANDLERS has {name!r} as a namespace."
             found.append(Problem("E003", message, hint))
             continue
-        if not re.fullmatch(r"\w*", name):
+        if not re.fullmatch(r"\w*", name) and not _has_url(name, pattern):
             message = f"The namespace {name!r} of DEFAULT_WS_HANDLERS cannot be in a URL."
-            hint = r"Use letters, digits and underscores, or a --websocket-url beyond \w*."
+            hint = (
+                "Use letters, digits and underscores, or a WEBSOCKET_URL (--websocket-url) whose "
+                r"group 'namespace' takes more than \w*."
+            )
             found.append(Problem("W001", message, hint))
         config = _entry(f"DEFAULT_WS_HANDLERS[{name!r}]", entry, found)
         if config is not None:
             entries[name] = config
     return entries
+
+
+def _has_url(namespace: str, pattern: str) -> bool:
+    """Whether a path leads to a namespace, the other groups having what most patterns take."""
+    for form, names in normalize(pattern):
+        for sample in ("a", "1"):
+            path = form % {**dict.fromkeys(names, sample), "namespace": namespace}
+            match = re.fullmatch(pattern, path)
+            if match and match.groupdict().get("namespace") == namespace:
+                return True
+    return False
 
 
 def _entry(label: str, entry: object, found: list[Problem]) -> NamespaceConfig | None:
@@ -307,7 +326,11 @@ def _entry(label: str, entry: object, found: list[Problem]) -> NamespaceConfig |
 # ---------------------------------------------------------------- putting it together
 
 
-def _settings(values: Mapping[str, Any], namespaces: dict[str, NamespaceConfig]) -> Settings:
+def _settings(
+    values: Mapping[str, Any],
+    namespaces: dict[str, NamespaceConfig],
+    fingerprints: dict[str, str],
+) -> Settings:
     debug = bool(settings.DEBUG)
     project = getattr(settings, "ROOT_URLCONF", None) or "django"
     parts: dict[str, dict[str, Any]] = {
@@ -328,10 +351,29 @@ def _settings(values: Mapping[str, Any], namespaces: dict[str, NamespaceConfig])
         gateway["sub_socket"] = gateway["sub_socket"][0]
     own.pop("public_url", None)
     return Settings(
-        gateway=GatewayConfig(**gateway, limits=_limits(values)),
-        worker=WorkerConfig(**worker, limits=_limits(values)),
+        gateway=GatewayConfig(**gateway, limits=_limits(values), fingerprints=fingerprints),
+        worker=WorkerConfig(**worker, limits=_limits(values), fingerprints=fingerprints),
         **own,
     )
+
+
+def _fingerprints(values: Mapping[str, Any], flags: Mapping[str, object]) -> dict[str, str]:
+    """A digest of each setting that only gateways work with, for :class:`.wire.messages.Hello`.
+
+    Empty where a flag decides: each half has flags of its own.
+    """
+    debug = bool(settings.DEBUG)
+    found = {"DEBUG": _digest(debug), "ALLOWED_HOSTS": _digest(_allowed_hosts(debug))}
+    for name, value in values.items():
+        if not {"worker", "settings"}.intersection(OPTIONS[name].where):
+            found[name] = _digest(value) if flags.get(name.lower()) is None else ""
+    return found
+
+
+def _digest(value: object) -> str:
+    # A set of origins has another order in each process.
+    text = json.dumps(sorted(value) if isinstance(value, list) else value)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _limits(values: Mapping[str, Any]) -> Limits:

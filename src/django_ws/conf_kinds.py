@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from .options import MODES
+from .options import MAX_IPC_PATH, MODES
 
 __all__ = [
     "address",
@@ -33,12 +33,9 @@ __all__ = [
     "worker_lost",
 ]
 
-#: Bytes of a path in ``struct sockaddr_un`` (``unix(7)``), without the NUL at its end.
-IPC_PATH_MAX = 107
-
 _ADDRESS = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:\[\]/]+):)?(?P<port>\d{1,5})", re.A)
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:/]+):(?P<port>\d{1,5})", re.A)
-_ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+")
+_ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+")
 _PUBLIC_URL = re.compile(r"(?:ws|http)s?://[^\s/?#]+(?:/[^\s?#]*)?")
 
 
@@ -98,7 +95,8 @@ def gateways(value: object) -> int:
     if number > 1:
         raise ValueError(
             f"must be 1, not {number}: groups live in the memory of one gateway, and an engine "
-            "that several could share does not exist yet"
+            "that several could share does not exist yet; run several run_wsgateway instead, "
+            "see docs/deployment.md"
         )
     return number
 
@@ -145,6 +143,11 @@ def origins(value: object) -> list[str]:
     if not isinstance(value, (list, tuple, set, frozenset)):
         raise ValueError(f'must be a list of origins like ["https://example.com"], not {value!r}')
     for item in value:
+        if item == "null":
+            raise ValueError(
+                "cannot have 'null': sandboxed frames and local files have no origin that could be "
+                "allowed, so serve the page over HTTP"
+            )
         if not isinstance(item, str) or not _ORIGIN.fullmatch(item):
             raise ValueError(f"must have origins like https://example.com, not {item!r}")
     return list(value)
@@ -184,10 +187,10 @@ def endpoint(value: object) -> str:
         file = os.fsencode(value.removeprefix("ipc://"))
         if not file or file[:1] in (b"@", b"*"):
             raise ValueError(f"must name a file after ipc://, not {value!r}")
-        if len(file) > IPC_PATH_MAX:
+        if len(file) > MAX_IPC_PATH:
             raise ValueError(
                 f"has a path of {len(file)} bytes, but a Unix socket's has at most "
-                f"{IPC_PATH_MAX}: {value}"
+                f"{MAX_IPC_PATH}: {value}"
             )
         return value
     if not value.startswith("tcp://"):

@@ -69,13 +69,16 @@ class Reject(DjangoWSError):
 class MessageTooBig(DjangoWSError):
     """A message over the limit; nothing was sent.
 
+    Args:
+        what: has that size, if it is not a single message.
+
     Attributes:
         size: bytes of the message.
         limit: bytes that were allowed.
     """
 
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"a message of {size} bytes is over the limit of {limit}")
+    def __init__(self, size: int, limit: int, what: str = "a message") -> None:
+        super().__init__(f"{what} has {size} bytes, over the limit of {limit}")
         self.size = size
         self.limit = limit
 

@@ -6,6 +6,8 @@ supervisor to its children as JSON.
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "DEFAULT_SUB_SOCKET",
     "DEFAULT_WEBSOCKET_URL",
     "MAX_BATCH",
+    "MAX_IPC_PATH",
     "MODES",
     "GatewayConfig",
     "Limits",
@@ -23,6 +26,10 @@ __all__ = [
 DEFAULT_PUSH_SOCKET = "ipc:///tmp/ws_push"
 DEFAULT_SUB_SOCKET = "ipc:///tmp/ws_sub"
 DEFAULT_WEBSOCKET_URL = r"/socket(?:/(?P<namespace>\w*))?/?"
+
+#: Bytes of a path in ``struct sockaddr_un`` (``unix(7)``), without the NUL at its end. ZeroMQ
+#: takes no longer one either (``zmq_ipc(7)``).
+MAX_IPC_PATH = 103 if sys.platform == "darwin" else 107
 
 MODES = ("pool", "threaded", "gevent", "multiprocess")
 
@@ -73,6 +80,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     compression: bool = False
 
     @property
+    def drain_seconds(self) -> float:
+        """Seconds for an orderly stop or replacement, for what counts them; a day for no limit."""
+        return self.drain_timeout or 86400.0
+
+    @property
     def max_outgoing(self) -> int:
         """Bytes of the largest message that a handler may send."""
         return max(MAX_BATCH, self.max_message_size or 2**40)
@@ -114,6 +126,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         host: address to listen on, without brackets.
         port: 0 for a free one.
         proxy_port: loopback port of the WSGI child; 0 for none.
+        fingerprints: digests of settings, by which the gateway notices that one has changed.
         allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
     """
 
@@ -131,6 +144,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     keyfile: str = ""
     proxy_port: int = 0
     limits: Limits = Limits()
+    fingerprints: dict[str, str] = {}
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +154,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         sub_sockets: the replies endpoint of each gateway.
         mode: one of :data:`MODES`.
         pool_size: threads whose hooks may block at a time in pool mode.
+        fingerprints: digests of the gateway's settings as this worker found them.
     """
 
     project: str
@@ -150,3 +165,4 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     pool_size: int = 256
     debug: bool = False
     limits: Limits = Limits()
+    fingerprints: dict[str, str] = {}

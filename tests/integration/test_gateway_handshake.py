@@ -133,6 +133,52 @@ def test_advice_is_for_debug_only() -> None:
         assert server.counters["refused_origin"] == 1
 
 
+@pytest.mark.parametrize("debug", [True, False])
+def test_the_log_says_why(caplog: pytest.LogCaptureFixture, debug: bool) -> None:
+    """The page's own code cannot read the body of a refusal."""
+
+    def refused(server: Gateway, **headers: str | None) -> str:
+        caplog.clear()
+        with Client(server.port) as client:
+            assert client.refused(**headers)[0] >= 400
+        (record,) = caplog.records
+        return record.getMessage()
+
+    with gateway(debug=debug) as server:
+        said = refused(server, Origin="http://localhost:8000")
+        assert "127.0.0.1 /socket/ refused (403): This origin may not connect." in said
+        assert ("or add 'http://localhost:8000' to ALLOWED_ORIGINS." in said) == debug
+        server.registry.error = Saturated
+        assert "refused (503): This server has no room for another connection." in refused(server)
+        server.registry.error = None
+        server.registry.answer = Refuse(0, 451, "not\r\nhere")
+        assert refused(server).endswith("refused (451): not here")
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [(403, "on_connect refused it"), (500, "on_connect failed; see the log of the workers")],
+)
+def test_the_log_says_who_refused(caplog: pytest.LogCaptureFixture, status: int, why: str) -> None:
+    with gateway() as server, Client(server.port) as client:
+        server.registry.answer = Refuse(0, status, "")
+        assert client.refused()[0] == status
+    assert f"refused ({status}): {why}" in caplog.text
+
+
+def test_what_is_like_the_last_is_counted_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    with gateway() as server:
+        for _ in range(3):
+            with Client(server.port) as client:
+                assert client.refused(Origin=None)[0] == 403
+        server.call(lambda: server.server._journal._silent_until.clear())
+        with Client(server.port) as client:
+            client.refused(Origin=None)
+    first, last = (record.getMessage() for record in caplog.records)
+    assert first.endswith("refused (403): The Origin header is missing.")
+    assert last.endswith("refused (403): The Origin header is missing. (2 more like it)")
+
+
 def test_a_missing_origin_can_be_allowed() -> None:
     with gateway(allow_missing_origin=True) as server, Client(server.port) as client:
         client.upgrade(Origin=None)
@@ -146,7 +192,7 @@ def test_plain_requests(client: Client, server: Gateway) -> None:
     client.send(b"GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
     status, _, headers = client.head()
     assert status == 404
-    assert "WebSockets" in client.body(headers)
+    assert "--wsgi serves the project's pages, too" in client.body(headers)
     assert "server" not in headers
 
 
@@ -238,11 +284,23 @@ def test_a_slow_drip_is_cut_off(drip: bytes) -> None:
         assert client.at_end()
 
 
-def test_long_headers_are_cut_off() -> None:
+def test_long_headers_are_refused_and_said(caplog: pytest.LogCaptureFixture) -> None:
     with gateway({"max_header_size": 1000}) as server, Client(server.port) as client:
-        client.send(request(server.port, Long="x" * 1000))
+        status, body = client.refused(Long="x" * 1000)
+        assert (status, body) == (431, "The headers of this request are too long.\n")
         assert client.at_end()
         assert server.registry.sessions == []
+        assert server.counters["refused_headers"] == 1
+    assert "127.0.0.1 refused (431): the request's headers are over 1000 bytes" in caplog.text
+
+
+def test_headers_without_end_are_cut_off() -> None:
+    with gateway({"max_header_size": 1000}) as server, Client(server.port) as client:
+        with suppress(OSError):
+            for _ in range(1000):
+                client.send(b"X-Long: " + b"x" * 10_000 + b"\r\n")
+        wait_until(lambda: server.counters["refused_headers"])
+        assert server.counters["refused_headers"] == 1
 
 
 def test_without_descriptors_new_ones_are_refused_and_old_ones_live() -> None:

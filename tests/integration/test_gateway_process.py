@@ -100,7 +100,7 @@ def test_starts_refuses_without_workers_and_drains(config: GatewayConfig, tmp_pa
             assert client.refused()[0] == 503
         log = running.wait_for("log")
         assert log["name"] == "django_ws.gateway"
-        assert "refused (503)" in log["message"]
+        assert "/socket/ refused (503): No worker answered in time." in log["message"]
         os.kill(running.process.pid, signal.SIGINT)  # a terminal's Ctrl-C is not for the gateway
         with Client(ready["port"]) as client:
             assert client.refused()[0] == 503
@@ -125,7 +125,10 @@ def test_a_port_in_use_is_said_without_a_traceback(config: GatewayConfig) -> Non
         port = other.getsockname()[1]
         with supervised(msgspec.structs.replace(config, port=port)) as running:
             message = running.wait_for("failed")["message"]
-            assert message == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+            assert message == (
+                f"cannot listen on 127.0.0.1:{port}: Address already in use; give the command "
+                f"another port, such as {port + 1}"
+            )
             assert running.end() == (1, "")
 
 
@@ -137,7 +140,9 @@ def test_an_endpoint_in_use_is_said_without_a_traceback(config: GatewayConfig) -
             assert second.end() == (1, "")
 
 
-def test_alone_it_takes_its_configuration_from_a_descriptor(config: GatewayConfig) -> None:
+@contextmanager
+def alone(config: GatewayConfig, **options: Any) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A gateway without a supervisor, and its port."""
     read, write = os.pipe()
     with (
         open(write, "wb") as file,
@@ -147,17 +152,53 @@ def test_alone_it_takes_its_configuration_from_a_descriptor(config: GatewayConfi
             pass_fds=[read],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            **options,
         ) as process,
     ):
-        os.close(read)
-        file.write(json.dumps(msgspec.to_builtins(config)).encode())
-        file.close()
-        assert process.stdout is not None
-        line = process.stdout.readline().decode()
-        assert line.startswith("Gateway listening at http://127.0.0.1:")
+        try:
+            os.close(read)
+            file.write(json.dumps(msgspec.to_builtins(config)).encode())
+            file.close()
+            assert process.stdout is not None
+            line = process.stdout.readline().decode()
+            assert line.startswith("Gateway listening at http://127.0.0.1:")
+            yield process, int(line.rstrip("/\n").rpartition(":")[2])
+        finally:
+            process.kill()
+
+
+def test_alone_it_takes_its_configuration_from_a_descriptor(config: GatewayConfig) -> None:
+    with alone(config) as (process, _):
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=DEADLINE) == (b"", b"")
         assert process.returncode == 0
+
+
+def test_alone_it_survives_sighup_and_says_what_to_do(config: GatewayConfig) -> None:
+    with alone(config, stdin=subprocess.DEVNULL) as (process, port):
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        assert b"a gateway has nothing to reload; restart it" in process.stderr.readline()
+        with Client(port) as client:
+            assert client.refused()[0] == 503
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0
+
+
+def test_alone_it_ends_with_its_terminal(config: GatewayConfig) -> None:
+    ours, theirs = os.openpty()
+    try:
+        with alone(config, stdin=theirs) as (process, _):
+            os.close(theirs)
+            os.close(ours)  # hangs up: nobody can type Ctrl-C any more
+            ours = -1
+            process.send_signal(signal.SIGHUP)
+            assert process.communicate(timeout=DEADLINE) == (b"", b"")
+            assert process.returncode == 0
+    finally:
+        if ours >= 0:
+            os.close(ours)
 
 
 def test_alone_it_says_what_is_wrong_in_one_line(config: GatewayConfig, tmp_path: Path) -> None:

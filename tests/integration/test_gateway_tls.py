@@ -68,6 +68,13 @@ def test_a_page_without_tls_is_refused(server: Gateway, certificate: tuple[Path,
         assert client.refused(Origin="http://127.0.0.1")[0] == 403
 
 
+def test_long_headers_are_refused(server: Gateway, certificate: tuple[Path, Path]) -> None:
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    with Client(server.port, tls=context) as client:
+        assert client.refused(Long="x" * 10_000)[0] == 431
+    assert server.counters["refused_headers"] == 1
+
+
 def test_closing_from_both_sides(server: Gateway, client: Client) -> None:
     client.frame(8, b"\x0f\xa0bye")
     assert client.read() == (0x88, b"\x0f\xa0bye")

@@ -293,6 +293,19 @@ def test_echoes_come_back_in_order_and_on_close_runs_once(play: Play) -> None:
     play(scenario)
 
 
+def test_only_messages_count_for_a_worker_that_is_replaced_by_them(play: Play) -> None:
+    async def scenario(stack: Stack) -> None:
+        worker = await stack.worker()
+        client = await stack.connect()
+        client.say("1", "2", "3")
+        await client.heard(4)
+        client.leave()
+        await until(lambda: not stack.registry.sessions.by_conn)
+        assert worker.receiver.messages == 3
+
+    play(scenario)
+
+
 def test_messages_up_to_the_limit_and_empty_ones(play: Play) -> None:
     async def scenario(stack: Stack) -> None:
         await stack.worker()

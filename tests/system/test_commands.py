@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -199,6 +200,37 @@ def test_what_makes_no_sense_is_refused_at_once(project, arguments, words):
     assert status != 0
     assert words in output
     assert "Traceback" not in output
+
+
+def test_run_wsworker_takes_no_address(project):
+    status, output = project.run("run_wsworker", "--pool", "9000")
+    assert status == 1
+    assert "--pool takes a number up to 4096, not '9000'" in output
+
+
+def test_a_flag_completes_a_setting(project, tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    files = {name: project.directory / f"{name}.pem" for name in ("cert", "key")}
+    subprocess.run(
+        [*command.split(), "-keyout", files["key"], "-out", files["cert"]],
+        check=True,
+        capture_output=True,
+    )
+    project.write("settings", f'{SETTINGS}DJANGO_WS["CERTFILE"] = "{files["cert"]}"\n')
+    project.start("run_wsserver", "0", "--noreload", "--keyfile", str(files["key"]))
+    project.until_output("wss://127.0.0.1:")
+    assert project.stop() == 0
+
+
+def test_warnings_go_by_the_mode_of_the_flag(project):
+    database = '{"default": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 60}}'
+    project.write("settings", f"{SETTINGS}DATABASES = {database}\n")
+    project.start("run_wsworker", "--threaded", "--noreload")
+    project.until_output("Quit with CONTROL-C")
+    assert "(django_ws.W004) Each browser can hold a connection" in project.output()
+    assert project.stop() == 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from .clients import Client, until_served
 from .raw import RawClient
-from .server import LINKS, MODES, Command, Project, Server, free_port
+from .server import LINKS, MODES, Command, Project, Server, free_port, until
 
 pytestmark = pytest.mark.system
 
@@ -77,6 +77,59 @@ def test_without_a_worker_upgrades_get_503_after_the_deadline(tmp_path):
             Client(halves)
         assert refused.value.response.status_code == 503
         assert 0.8 < time.monotonic() - began < 3
+        gateway.stop()
+    finally:
+        project.remove()
+
+
+def test_a_worker_that_stands_still_for_too_long_is_killed_and_replaced(tmp_path):
+    project = Project(tmp_path, DJANGO_WS={"HANG_TIMEOUT": 1})
+    halves = Halves(project)
+    try:
+        gateway, worker = halves.gateway(), halves.worker()
+        until_served(worker, halves.url)
+        (still,) = worker.workers()
+        still.suspend()
+        worker.until_output(f"The worker {still.pid} does not respond; it is killed")
+        until(lambda: not still.is_running(), 5)
+        until_served(worker, halves.url)
+        assert worker.output().count("does not respond") == 1
+        worker.stop()
+        gateway.stop()
+    finally:
+        project.remove()
+
+
+def test_without_a_drain_timeout_a_gateway_waits_for_on_close(tmp_path):
+    project = Project(tmp_path, DJANGO_WS={"DRAIN_TIMEOUT": None})
+    halves = Halves(project)
+    try:
+        gateway, worker = halves.gateway(), halves.worker()
+        until_served(worker, halves.url)
+        client = Client(halves, "sleep")
+        client.send("1")
+        client.until_noted("sleep")
+        gateway.process.send_signal(signal.SIGTERM)
+        assert client.closing()[0] == 1001
+        assert gateway.process.wait(15) == 0
+        assert client.notes("close") == [["close", 1001, "server shutting down"]]
+        assert "not acknowledged" not in gateway.output()
+        worker.stop()
+    finally:
+        project.remove()
+
+
+def test_a_gateway_says_when_a_setting_of_its_own_has_changed(tmp_path):
+    project = Project(tmp_path)
+    halves = Halves(project)
+    try:
+        gateway, worker = halves.gateway(), halves.worker()
+        until_served(worker, halves.url)
+        with (project.directory / "settings.py").open("a") as file:
+            file.write('\nDJANGO_WS["ALLOWED_ORIGINS"] = ["https://other.example"]\n')
+        worker.process.send_signal(signal.SIGHUP)
+        gateway.until_output("ALLOWED_ORIGINS changed since this gateway was started: restart")
+        worker.stop()
         gateway.stop()
     finally:
         project.remove()

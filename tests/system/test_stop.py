@@ -108,6 +108,8 @@ def test_a_worker_paused_for_too_long_counts_as_dead(tmp_path):
             assert answer == "2 2"
             assert client.receive() == "3 3"
         until(lambda: not paused.is_running(), 5)
+        # The gateway and the supervisor's own look may both tell.
+        assert server.output().count("does not respond; it is killed") == 1
         server.stop()
     finally:
         project.remove()

@@ -194,6 +194,7 @@ class FakeWorker:
         self.number = 0
         self.read = 0  # batches taken from the sender
         self.project = "p"
+        self.fingerprints: dict[str, str] = {}
 
     @property
     def sender(self) -> FakeSender:
@@ -217,7 +218,7 @@ class FakeWorker:
         )
 
     def hello(self, link: int = 0) -> None:
-        hello = Hello(self.endpoint, link, 4711, self.started, self.namespaces)
+        hello = Hello(self.endpoint, link, 4711, self.started, self.namespaces, self.fingerprints)
         self.push(self.batch([hello], 0, ""))
 
     def join(self) -> FakeWorker:
@@ -250,7 +251,12 @@ class FakeWorker:
 class World:
     """A registry and everything around it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        fingerprints: dict[str, str] | None = None,
+        **limits: Any,
+    ) -> None:
         self.loop = FakeLoop()
         self.senders: list[FakeSender] = []
         self.killed: list[str] = []
@@ -261,12 +267,18 @@ class World:
 
         monkeypatch.setattr(workers, "EventsSender", sender)
         monkeypatch.setattr(workers, "RepliesReceiver", FakeReceiver)
-        config = GatewayConfig(project="p", push_socket=PUSH, limits=Limits(**limits))
+        config = GatewayConfig(
+            project="p",
+            push_socket=PUSH,
+            limits=Limits(**limits),
+            fingerprints=fingerprints or {},
+        )
         self.registry = Registry(
             config,
             "gw",
             loop=self.loop,  # type: ignore[arg-type]
             on_kill=self.killed.append,
+            started=0.5,
         )
         with pytest.raises(StopIteration):
             self.registry.start().send(None)

@@ -13,7 +13,7 @@ from django.core import checks
 from django.db import connections
 
 from django_ws.base import WebSocketHandler
-from django_ws.checks import check_handlers, check_settings
+from django_ws.checks import check_handlers, check_settings, with_flags
 
 
 class AsyncMixin:
@@ -23,8 +23,15 @@ class AsyncMixin:
 class InheritsAsync(AsyncMixin, WebSocketHandler): ...  # type: ignore[misc]
 
 
+class NeedsArgumentsMixin:
+    def __init__(self, room: str) -> None: ...
+
+
 class NeedsArguments(WebSocketHandler):
     def __init__(self, room: str) -> None: ...
+
+
+class NeedsArgumentsOfAMixin(WebSocketHandler, NeedsArgumentsMixin): ...
 
 
 class Fine(WebSocketHandler):
@@ -89,6 +96,7 @@ def test_handlers_setting(
         ({"COMPRESSION": 1}, "E013", "True or False"),
         ({"ALLOWED_ORIGINS": "https://example.com"}, "E013", "must be a list"),
         ({"ALLOWED_ORIGINS": ["example.com"]}, "E013", "not 'example.com'"),
+        ({"ALLOWED_ORIGINS": ["null"]}, "E013", "cannot have 'null'"),
         ({"ALLOWED_ORIGINS": ["https://example.com/"]}, "E013", "https://example.com"),
         ({"PUBLIC_URL": "ws.example.com"}, "E013", "wss://ws.example.com"),
         ({"PROJECT": ""}, "E013", "not empty"),
@@ -122,6 +130,35 @@ def test_flags_are_checked_with_the_same_words() -> None:
     ]
 
 
+def test_registered_checks_see_the_flags_of_the_command(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DJANGO_WS = {"CERTFILE": __file__}
+    database = {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 60, "OPTIONS": {}}
+    monkeypatch.setitem(connections.settings, "default", database)
+    with with_flags({"mode": "threaded", "keyfile": __file__, "workers": None}):
+        assert ids(checks.run_checks(tags=["django_ws"])) == ["W004"]
+    assert ids(checks.run_checks(tags=["django_ws"])) == ["E017"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (r"/ws/(?P<namespace>[\w-]+)/", []),
+        (r"/ws/(?P<room>\d+)/(?P<namespace>[^/]+)", []),
+        (r"/ws/(?P<namespace>\w+)/", ["W001"]),
+        (r"/ws/[\w-]+", ["W001"]),
+    ],
+)
+def test_a_namespace_beyond_words_needs_a_pattern_that_takes_it(
+    settings: LazySettings, pattern: str, expected: list[str]
+) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"default": "a.B", "my-chat": "a.B"}
+    assert ids(check_settings(flags={"websocket_url": pattern})) == expected
+    settings.DJANGO_WS = {"WEBSOCKET_URL": pattern}
+    assert ids(check_settings()) == expected
+
+
 @pytest.mark.parametrize(
     ("path", "expected", "words"),
     [
@@ -133,6 +170,7 @@ def test_flags_are_checked_with_the_same_words() -> None:
         (f"{__name__}.instance", "E023", "no handler class"),
         (f"{__name__}.InheritsAsync", "E024", "on_message is an async def"),
         (f"{__name__}.NeedsArguments", "E025", "missing a required argument: 'room'"),
+        (f"{__name__}.NeedsArgumentsOfAMixin", "E025", "missing a required argument: 'room'"),
     ],
 )
 def test_handler_classes(settings: LazySettings, path: str, expected: str, words: str) -> None:
@@ -186,6 +224,7 @@ def test_a_module_that_raises_is_named_with_file_and_line(
         ("postgresql", 60, {}, "threaded", ["W004"]),
         ("mysql", None, {}, "gevent", ["W004"]),
         ("postgresql", 60, {}, "multiprocess", []),
+        ("postgresql", 0, {}, "multiprocess", []),
     ],
 )
 def test_database_connections(

@@ -17,10 +17,16 @@ from django_ws.options import GatewayConfig, Limits, NamespaceConfig, WorkerConf
 def test_defaults(settings: LazySettings) -> None:
     loaded = conf.load({})
     assert loaded.gateway == GatewayConfig(
-        project="tests.urls", host="0.0.0.0", allowed_hosts=settings.ALLOWED_HOSTS
+        project="tests.urls",
+        host="0.0.0.0",
+        allowed_hosts=settings.ALLOWED_HOSTS,
+        fingerprints=loaded.gateway.fingerprints,
     )
     assert loaded.worker == WorkerConfig(
-        project="tests.urls", namespaces=loaded.worker.namespaces, limits=Limits()
+        project="tests.urls",
+        namespaces=loaded.worker.namespaces,
+        limits=Limits(),
+        fingerprints=loaded.worker.fingerprints,
     )
     assert (loaded.workers, loaded.gateways, loaded.reload, loaded.wsgi) == (1, 1, False, False)
     assert (loaded.max_requests, loaded.max_rss) == (0, 0)
@@ -89,6 +95,37 @@ def test_limits_reach_both_halves_and_can_be_switched_off(settings: LazySettings
     assert conf.limits() == loaded.gateway.limits
 
 
+@pytest.mark.parametrize("value", [0, None])
+def test_without_a_drain_timeout_there_is_time(settings: LazySettings, value: object) -> None:
+    settings.DJANGO_WS = {"DRAIN_TIMEOUT": value}
+    assert conf.load({}).gateway.limits.drain_seconds >= 3600
+    settings.DJANGO_WS = {"DRAIN_TIMEOUT": 5}
+    assert conf.load({}).gateway.limits.drain_seconds == 5
+
+
+def test_fingerprints_tell_which_setting_of_the_gateway_changed(settings: LazySettings) -> None:
+    def fingerprints(flags: dict[str, object] | None = None, **own: object) -> dict[str, str]:
+        settings.DJANGO_WS = own
+        loaded = conf.load(flags or {})
+        assert loaded.gateway.fingerprints == loaded.worker.fingerprints
+        return loaded.gateway.fingerprints
+
+    before = fingerprints()
+    assert set(before) == {"DEBUG", "ALLOWED_HOSTS"}
+    # What both halves must agree on, and what only concerns workers, has ways of its own.
+    assert fingerprints(PUSH_SOCKET="ipc:///tmp/x", PROJECT="x", WORKERS=2, MODE="gevent") == before
+    first = fingerprints(ALLOWED_ORIGINS={"https://a.example", "https://b.example"})
+    assert first == fingerprints(ALLOWED_ORIGINS=["https://b.example", "https://a.example"])
+    assert first["ALLOWED_ORIGINS"] != fingerprints(ALLOWED_ORIGINS=["*"])["ALLOWED_ORIGINS"]
+    assert set(fingerprints(PING_TIMEOUT=1, ADDRESS="8889")) - set(before) == {
+        "PING_TIMEOUT",
+        "ADDRESS",
+    }
+    assert fingerprints({"address": 9000}, ADDRESS="8889")["ADDRESS"] == ""
+    settings.DEBUG = True
+    assert fingerprints()["DEBUG"] != before["DEBUG"]
+
+
 def test_every_limit_of_the_table_exists() -> None:
     fields = {
         "gateway": set(GatewayConfig.__struct_fields__) | {"address"},
@@ -150,6 +187,7 @@ def test_namespaces(settings: LazySettings) -> None:
         ({"workers": 0}, "--workers must be a whole number, 1 or more, not 0"),
         ({"workers": True}, "--workers must be a whole number"),
         ({"gateways": 2}, "an engine that several could share does not exist yet"),
+        ({"gateways": 2}, "run several run_wsgateway instead"),
         ({"websocket_url": "/(["}, "--websocket-url is no regular expression"),
         ({"push_socket": "udp://127.0.0.1:1"}, "must begin with ipc:// or tcp://"),
         ({"push_socket": "ipc://"}, "must name a file"),

@@ -111,11 +111,42 @@ def calls(lifecycle: Lifecycle) -> list[Any]:
 # ---------------------------------------------------------------- on_connect
 
 
-@pytest.mark.parametrize("verdict", [None, True, 0, "", "no"])
-def test_only_false_refuses(verdict: Any) -> None:
+@pytest.mark.parametrize("verdict", [None, True])
+def test_none_and_true_accept(verdict: Any) -> None:
     lifecycle, host = life(on_connect=verdict)
     lifecycle.connect()
     assert host.log == ["<", ">"]
+
+
+@pytest.mark.parametrize("verdict", [0, 1, "", "no"])
+def test_what_is_no_verdict_refuses_and_is_logged(
+    verdict: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    lifecycle, _ = life(on_connect=verdict)
+    with pytest.raises(Refusal) as refused:
+        lifecycle.connect()
+    assert refused.value.status == 500
+    assert f"on_connect returned {type(verdict).__name__}: return None or True" in caplog.text
+
+
+def test_in_init_there_is_no_connection_yet() -> None:
+    class Early(WebSocketHandler):
+        def __init__(self) -> None:
+            self.join("room")
+
+    with pytest.raises(RuntimeError, match="no connection yet in __init__; use on_connect"):
+        Lifecycle(Early, FakeHost(), reraise=True).connect()
+
+
+def test_what_cannot_be_sent_is_named_by_the_method_that_was_called() -> None:
+    lifecycle, _ = connected()
+    handler = lifecycle.handler
+    with pytest.raises(TypeError, match=r"send\(\) takes str or bytes, not list: use send_json"):
+        handler.send([1])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"publish\(\) takes .* not list: put it into a dict"):
+        handler.publish("room", [1])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"publish\(\) takes str, bytes or dict, not int$"):
+        handler.publish("room", 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,41 @@ def test_a_foreign_endpoint_is_refused_and_named(
     assert "refused a worker at tcp://evil.example:1" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("theirs", "started", "named"),
+    [
+        ({"DEBUG": "1", "ORIGINS": "a"}, 1.0, ""),
+        ({"DEBUG": "1", "ORIGINS": "b"}, 1.0, "ORIGINS changed since"),
+        ({"DEBUG": "1"}, 1.0, "ORIGINS changed since"),
+        ({"DEBUG": "2", "ORIGINS": "b"}, 1.0, "DEBUG, ORIGINS changed since"),
+        ({"DEBUG": "1", "ORIGINS": "a", "NEW": "c"}, 1.0, "NEW changed since"),
+        ({"DEBUG": "1", "ORIGINS": ""}, 1.0, ""),  # a flag decides
+        ({}, 1.0, ""),  # a worker that does not tell
+        ({"DEBUG": "2"}, 0.1, ""),  # it is the worker whose settings are old
+    ],
+)
+def test_a_changed_setting_of_the_gateway_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    theirs: dict[str, str],
+    started: float,
+    named: str,
+) -> None:
+    world = World(monkeypatch, {"DEBUG": "1", "ORIGINS": "a"})
+    for name in ("w1", "w2"):
+        world.stranger(name, fingerprints=theirs, started=started).join()
+    said = [record.getMessage() for record in caplog.records if "restart" in record.getMessage()]
+    assert len(said) == bool(named)
+    assert not named or said[0].startswith(named)
+
+
+def test_a_gateway_that_does_not_know_its_settings_says_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.stranger("w1", fingerprints={"DEBUG": "2"}).join()
+    assert caplog.text == ""
+
+
 def test_a_worker_that_never_answers_may_try_again(world: World) -> None:
     worker = world.stranger("w1")
     worker.hello()
@@ -291,6 +326,8 @@ def test_one_user_has_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> No
     _, other = world.connection(worker, user="8")
     assert two.closed == (3504, "too many connections of this user")
     assert (one.closed, other.closed) == (None, None)
+    assert world.registry.counters["closed_limit"] == 1
+    assert "refused_limit" not in world.registry.counters
     worker.say(acks={ended.conn: ended.seq})
     first.disconnected(1000, "")
     worker.take()
@@ -319,6 +356,16 @@ def test_a_silent_worker_gets_no_new_connections_but_loses_none(
     assert [event.conn for event in worker.take()] == [waiting.conn]
     assert client.closed is None
     assert "worker w1 is back" in caplog.text
+
+
+def test_workers_without_room_take_no_new_connections(world: World) -> None:
+    first, second = world.worker("w1"), world.worker("w2")
+    first.beat(accepting=False)
+    assert world.registry.workers == 1
+    second.beat(accepting=False)
+    assert world.registry.workers == 0
+    first.beat()
+    assert world.registry.workers == 1
 
 
 def test_a_worker_that_beats_is_never_in_doubt(world: World) -> None:

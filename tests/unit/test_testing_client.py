@@ -84,11 +84,20 @@ def test_paths_and_namespaces_lead_to_handlers(path: str, handler: type) -> None
     assert client.status == 101
 
 
-@pytest.mark.parametrize("path", ["/elsewhere", "/socket/unknown", "unknown"])
-def test_what_leads_nowhere_is_404(path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/elsewhere", "/elsewhere does not match WEBSOCKET_URL"),
+        ("/socket/unknown", r"there is no DEFAULT_WS_HANDLERS\['unknown'\]"),
+        ("unknown", r"there is no DEFAULT_WS_HANDLERS\['unknown'\]"),
+    ],
+)
+def test_what_leads_nowhere_is_404(path: str, why: str) -> None:
     client = WebSocketClient()
     assert client.connect(path) is False
     assert client.status == 404
+    with pytest.raises(AssertionError, match=f"was refused with 404 Not Found: {why}"):
+        client.send("hello")
 
 
 def test_groups_of_the_pattern_are_kwargs(settings: LazySettings) -> None:

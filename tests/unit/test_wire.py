@@ -61,6 +61,7 @@ replies = st.one_of(
         numbers,
         st.floats(0, 1e10),
         st.dictionaries(texts, infos, max_size=3),
+        st.dictionaries(texts, texts, max_size=3),
     ),
     st.builds(messages.Heartbeat, st.booleans()),
     st.builds(messages.Accept, numbers, texts, texts),
@@ -212,6 +213,8 @@ def test_a_field_missing_at_the_end_gets_its_default() -> None:
     decoded: ReplyBatch = decode_replies(data)
     assert decoded.messages == [messages.Accept(7, "chat", "")]
     assert decoded.acks == {}
+    data = msgspec.msgpack.encode([WIRE_VERSION, "p", "s", "r", 0, 0, [[1, "e", 0, 1, 1.0, {}]]])
+    assert decode_replies(data).messages == [messages.Hello("e", 0, 1, 1.0, {}, {})]
 
 
 def test_tags_and_order_of_fields_are_those_of_version_1() -> None:

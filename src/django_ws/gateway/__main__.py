@@ -14,6 +14,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -47,6 +48,8 @@ class Gateway:
     def __init__(self, channel: Channel | None) -> None:
         self._channel = channel
         self._counters = Counters()
+        self._started = time.time()
+        self._terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
         #: Seconds that the drain may take, once it is asked for.
         self._stop: asyncio.Future[float] = self._loop.create_future()
@@ -68,6 +71,7 @@ class Gateway:
                 loop=self._loop,
                 on_kill=self._kill,
                 counters=self._counters,
+                started=self._started,
             )
             self._registry = registry
             await registry.start()
@@ -94,6 +98,7 @@ class Gateway:
         self._loop.add_signal_handler(signal.SIGTERM, self._drain)
         if self._channel is None:
             self._loop.add_signal_handler(signal.SIGINT, self._drain)
+            self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
             self._read_config()
         else:
             # A terminal sends these to all processes; it is the supervisor that acts on them.
@@ -101,6 +106,16 @@ class Gateway:
                 self._loop.add_signal_handler(number, lambda: None)
             self._loop.add_reader(self._channel.fileno(), self._on_control)
             self._on_control()
+
+    def _on_hangup(self) -> None:
+        """SIGHUP to a gateway that stands alone."""
+        if self._terminal and not os.isatty(0):
+            self._drain()  # the terminal is gone, so nobody is there to stop it later
+        else:
+            _logger.warning(
+                "SIGHUP: a gateway has nothing to reload; restart it for new settings or a new "
+                "certificate"
+            )
 
     def _read_config(self) -> None:
         try:
@@ -135,7 +150,7 @@ class Gateway:
     @property
     def _drain_timeout(self) -> float:
         if self._config.done() and not self._config.exception():
-            return self._config.result().limits.drain_timeout
+            return self._config.result().limits.drain_seconds
         return ORPHAN_DRAIN
 
     def _drain(self, seconds: float | None = None) -> None:

@@ -283,7 +283,7 @@ class Upgrade(RequestHandler):
 
     async def _answer(self, session: Session) -> None:
         if self._ended.done() and self._ended.result():
-            self._gate.journal.refused("refused_vanished", self._label, 499)
+            self._vanished()
         elif self._ended.done() or self._gate.stopping:
             self._refuse(_STOPPING)
         elif not session.verdict.done():
@@ -293,7 +293,10 @@ class Upgrade(RequestHandler):
             if isinstance(verdict, Refuse):
                 reason = _CONTROL_CHARACTERS.sub(" ", verdict.reason).strip()
                 message = f"{verdict.status} {reason}".rstrip()
-                self._refuse(Refusal(verdict.status, "refused_handler", message, reason=reason))
+                refusal = Refusal(verdict.status, "refused_handler", message, reason=reason)
+                failed = "on_connect failed; see the log of the workers"
+                otherwise = failed if verdict.status == 500 else "on_connect refused it"
+                self._refuse(refusal, reason or otherwise)
             else:
                 await self._accept(session, verdict)
 
@@ -314,7 +317,7 @@ class Upgrade(RequestHandler):
         try:
             await hand_over(self.detach(), make)
         except OSError:
-            gate.journal.refused("refused_vanished", self._label, 499)
+            self._vanished()
             return
         # From now on the connection answers for both.
         self._session, self._entered = None, False
@@ -346,16 +349,25 @@ class Upgrade(RequestHandler):
     def _label(self) -> str:
         return f"{self._address} {_CONTROL_CHARACTERS.sub(' ', decoded_path(self.request))}"
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _vanished(self) -> None:
+        why = "the client left before the answer"
+        self._gate.journal.refused("refused_vanished", self._label, 499, why)
+
+    def _refuse(self, refusal: Refusal, why: str = "") -> None:
+        """Answer a refusal.
+
+        Args:
+            why: for the log, if not what the client is told.
+        """
         self._leave()
-        self._gate.journal.refused(refusal.counter, self._label, refusal.status)
+        advice = refusal.advice if self._gate.config.debug else ""
+        why = _CONTROL_CHARACTERS.sub(" ", why or f"{refusal.message} {advice}".rstrip())
+        self._gate.journal.refused(refusal.counter, self._label, refusal.status, why)
         # The status line is ASCII; the body has all of it.
         reason = refusal.reason if refusal.reason.isascii() else ""
         self.set_status(refusal.status, reason or None)
         if refusal is _NO_UPGRADE:
             self.set_header("Upgrade", "websocket")
         self.set_header("Connection", "close")
-        body = refusal.message
-        if refusal.advice and self._gate.config.debug:
-            body = f"{body}\n{refusal.advice}"
+        body = f"{refusal.message}\n{advice}".rstrip()
         self.finish(f"{body}\n")

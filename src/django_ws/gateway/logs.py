@@ -87,17 +87,18 @@ class Journal:
         """A connection has ended."""
         _logger.info("%s closed (%d)", label, code)
 
-    def refused(self, counter: str, label: str, status: int) -> None:
+    def refused(self, counter: str, label: str, status: int, why: str) -> None:
         """A handshake came to nothing.
 
         Args:
             counter: one of :data:`.counters.HELP`.
             label: address and path.
             status: the HTTP status.
+            why: in words; the client sees little of it, and its page nothing.
         """
         self._counters[counter] += 1
         if self._debug:
-            _logger.warning("%s refused (%d)", label, status)
+            _logger.warning("%s refused (%d): %s", label, status, why)
             return
         now = time.monotonic()
         if now < self._silent_until.get(counter, 0.0):
@@ -105,5 +106,5 @@ class Journal:
             return
         self._silent_until[counter] = now + QUIET_PERIOD
         unsaid = self._unsaid.pop(counter, 0)
-        more = f", and {unsaid} more like it" if unsaid else ""
-        _logger.warning("%s refused (%d)%s", label, status, more)
+        more = f" ({unsaid} more like it)" if unsaid else ""
+        _logger.warning("%s refused (%d): %s%s", label, status, why, more)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import resource
 import socket
 import ssl
+from functools import partial
 from typing import Protocol
 
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import bind_sockets, ssl_wrap_socket
 from tornado.routing import AnyMatches, PathMatches, Rule
 from tornado.web import Application, RequestHandler
@@ -23,6 +24,7 @@ from .connection import Connection
 from .context import Context, Released
 from .counters import Counters
 from .logs import Journal
+from .oversize import LimitedSSLStream, LimitedStream
 from .pings import Pings, Stalls, tick_length
 
 __all__ = ["Registry", "Server", "ServerError"]
@@ -87,13 +89,17 @@ def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext | None:
 class NotFound(RequestHandler):
     """Whatever is no WebSocket, where no pages are served."""
 
+    def initialize(self, debug: bool) -> None:
+        self._debug = debug
+
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
 
     def prepare(self) -> None:
         self.set_status(404)
-        self.finish("There is nothing here but WebSockets.\n")
+        advice = "run_wsserver --wsgi serves the project's pages, too.\n" if self._debug else ""
+        self.finish(f"There is nothing here but WebSockets.\n{advice}")
 
 
 class Ready(RequestHandler):
@@ -146,9 +152,10 @@ class Server:
         )
         self._gate = handshake.Gate(config, registry, self._caps, context, self._journal)
         idle = limits.idle_timeout or None
+        self._max_header_size = limits.max_header_size or READ_AHEAD
         self._http = HTTPServer(
             self._application(),
-            max_header_size=limits.max_header_size or READ_AHEAD,
+            max_header_size=self._max_header_size,
             idle_connection_timeout=idle,
             body_timeout=None if config.proxy_port else idle,
             max_buffer_size=READ_AHEAD,
@@ -171,7 +178,7 @@ class Server:
                 Rule(PathMatches("/-/ready"), Ready, {"server": self}),
                 Rule(AnyMatches(), proxy.Proxy, {"port": config.proxy_port})
                 if proxying
-                else Rule(AnyMatches(), NotFound),
+                else Rule(AnyMatches(), NotFound, {"debug": config.debug}),
             ],
             log_function=lambda handler: None,
         )
@@ -193,20 +200,32 @@ class Server:
         except OSError as error:
             shown = f"[{host}]" if ":" in host else host
             reason = error.strerror or str(error)
+            if error.errno == errno.EADDRINUSE:
+                reason += f"; give the command another port, such as {port % 65535 + 1}"
             raise ServerError(f"cannot listen on {shown}:{port}: {reason}") from None
         self._acceptor = Acceptor(sockets, self._take, self.counters)
         name = sockets[0].getsockname()
         return name[0], name[1]
 
     def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        stream: LimitedStream | LimitedSSLStream
         if self._tls is None:
-            stream = IOStream(sock, max_buffer_size=READ_AHEAD)
+            stream = LimitedStream(sock, max_buffer_size=READ_AHEAD)
         else:
             wrapped = ssl_wrap_socket(
                 sock, self._tls, server_side=True, do_handshake_on_connect=False
             )
-            stream = SSLIOStream(wrapped, max_buffer_size=READ_AHEAD)
+            stream = LimitedSSLStream(wrapped, max_buffer_size=READ_AHEAD)
+        stream.on_oversize = partial(self._oversize, address[0])
         self._http.handle_stream(stream, address)
+
+    def _oversize(self, address: str) -> None:
+        self._journal.refused(
+            "refused_headers",
+            address.removeprefix("::ffff:"),
+            431,
+            f"the request's headers are over {self._max_header_size} bytes; too many cookies?",
+        )
 
     def _on_tick(self) -> None:
         self._timer = self._loop.call_later(self._tick, self._on_tick)

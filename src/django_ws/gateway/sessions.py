@@ -192,7 +192,7 @@ class Sessions:
             self._users[accept.user] += 1
         session.accept(accept)
         if accept.user and limit and self._users[accept.user] > limit and not session.ended:
-            self.counters["refused_limit"] += 1
+            self.counters["closed_limit"] += 1
             session.give_up(3504, "too many connections of this user")
         if link.health is Health.RETIRING:
             session.release()

@@ -59,6 +59,8 @@ class Registry:
 
     Args:
         on_kill: called with the incarnation of a worker that counts as dead but may still run.
+        started: when the settings were read, in seconds since the epoch: those of workers that
+            started earlier are no news.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Registry:
         loop: asyncio.AbstractEventLoop,
         on_kill: Callable[[str], None],
         counters: Counters | None = None,
+        started: float = 0.0,
     ) -> None:
         limits = config.limits
         self.config = config
@@ -77,6 +80,8 @@ class Registry:
         self._hang_timeout = limits.hang_timeout or 1e9
         self._loop = loop
         self._on_kill = on_kill
+        self._started = started
+        self._compared: dict[str, str] = {}  # the last that were said to be other settings
         self._links: dict[str, WorkerLink] = {}
         self.sessions = Sessions(limits, self._links, loop, self.counters)
         self._dead: OrderedDict[str, None] = OrderedDict()
@@ -137,7 +142,7 @@ class Registry:
     @property
     def workers(self) -> int:
         """Workers that take new connections."""
-        return sum(link.health is Health.READY for link in self._links.values())
+        return sum(link.health is Health.READY and link.accepting for link in self._links.values())
 
     # ------------------------------------------------------------------ replies
 
@@ -248,16 +253,27 @@ class Registry:
                 batch.project,
                 self.config.project,
             )
-            self._fence(identity, batch.sender, f"this gateway serves {self.config.project!r}")
+            self._fence(
+                identity,
+                batch.sender,
+                f"this gateway serves {self.config.project!r}: give each project sockets of its "
+                "own",
+            )
             return
         if not may_connect(hello.endpoint, self.config.push_socket):
             self._remember(batch.sender)
             logger.error(
-                "refused a worker at %s, which is not of %s",
+                "refused a worker at %s, which is not of %s: give gateway and workers the same "
+                "--push-socket",
                 hello.endpoint,
                 self.config.push_socket,
             )
-            self._fence(identity, batch.sender, f"its endpoint is not of {self.config.push_socket}")
+            self._fence(
+                identity,
+                batch.sender,
+                f"its endpoint is not of {self.config.push_socket}; give gateway and workers the "
+                "same --push-socket",
+            )
             return
         self._join(batch.sender, hello)
 
@@ -296,6 +312,7 @@ class Registry:
         link.health = Health.READY
         self._learn()
         logger.debug("worker %s (pid %d) is ready", link.incarnation, link.hello.pid)
+        self._compare(link.hello)
         self.sessions.serve_waiting()
 
     def _learn(self) -> None:
@@ -305,6 +322,25 @@ class Registry:
             self.sessions.namespaces = max(
                 known, key=lambda link: link.hello.started
             ).hello.namespaces
+
+    def _compare(self, hello: Hello) -> None:
+        """Say what a worker's settings have that this gateway was started without."""
+        ours, theirs = self.config.fingerprints, hello.fingerprints
+        if not ours or not theirs or hello.started < self._started:
+            return
+        outdated = sorted(
+            name
+            for name in {*ours, *theirs}
+            # Empty: a flag decides.
+            if ours.get(name) != theirs.get(name) and "" not in (ours.get(name), theirs.get(name))
+        )
+        if outdated and theirs != self._compared:
+            self._compared = theirs
+            logger.warning(
+                "%s changed since this gateway was started: restart run_wsserver (or "
+                "run_wsgateway) for it to take effect",
+                ", ".join(outdated),
+            )
 
     def _fence(self, identity: bytes, incarnation: str, reason: str) -> None:
         assert self._replies is not None

@@ -24,9 +24,6 @@ from .screen import Screen, configure_logging
 
 __all__ = ["ServerCommand", "child_command"]
 
-#: A drain timeout of 0 means none; the supervisor counts seconds.
-_NO_LIMIT = 86400.0
-
 
 class ServerCommand(BaseCommand):
     """The supervisor in the foreground; in the processes it starts, what they are for.
@@ -50,34 +47,39 @@ class ServerCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do what this process is for."""
+        given = flags.settings_flags(options)
+        with checks.with_flags(given):
+            self._run(given, options["verbosity"])
+
+    def _run(self, given: dict[str, object], verbosity: int) -> None:
         channel = Channel.from_env()
         # Without a channel the role is only inherited: from a handler that starts a server.
         role = os.environ.get("DJANGO_WS_ROLE") if channel else None
         if channel is None or role not in ("worker", "wsgi"):
-            self._supervise(options)
+            self._supervise(given, verbosity)
             return
-        settings = self._load(options)
+        settings = self._load(given)
         configure_logging()
         if role == "worker":
             sys.exit(roles.run_worker(self, settings, channel))
         sys.exit(roles.run_pages(settings, channel))
 
-    def _load(self, options: dict[str, Any]) -> conf.Settings:
+    def _load(self, given: dict[str, object]) -> conf.Settings:
         try:
-            return conf.load(flags.settings_flags(options))
+            return conf.load(given)
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from None
 
-    def _supervise(self, options: dict[str, Any]) -> None:
+    def _supervise(self, given: dict[str, object], verbosity: int) -> None:
         found = [each for each in checks.check_settings() if not each.is_silenced()]
         if serious := [each for each in found if each.is_serious()]:
             raise SystemCheckError(self._check_text(serious))
-        settings = self._load(options)
+        settings = self._load(given)
         if settings.worker.mode == "gevent" and importlib.util.find_spec("gevent") is None:
             raise CommandError('--gevent needs gevent: pip install "django-ws-gateway[gevent]"')
         configure_logging()
         pages = wsgi.listen() if settings.wsgi and self.with_gateway else None
-        output = Screen(self, settings, options["verbosity"])
+        output = Screen(self, settings, verbosity)
         try:
             Supervisor(self._plan(settings, pages), output).run()
         except StartupError as error:
@@ -109,7 +111,8 @@ class ServerCommand(BaseCommand):
             wsgi_socket=pages.fileno() if pages is not None else -1,
             push_socket=settings.worker.push_socket,
             reload=settings.reload,
-            drain_timeout=settings.worker.limits.drain_timeout or _NO_LIMIT,
+            drain_timeout=settings.worker.limits.drain_seconds,
+            hang_timeout=settings.worker.limits.hang_timeout,
             max_requests=settings.max_requests,
             max_rss=settings.max_rss,
         )

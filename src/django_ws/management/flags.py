@@ -150,7 +150,7 @@ def settings_flags(options: Mapping[str, object]) -> dict[str, object]:
     size = str(pool)
     if size.isdecimal() and 1 <= int(size) <= MAX_POOL:
         flags["pool_size"] = int(size)
-    elif size and flags["address"] is None:
+    elif size and "address" in options and flags["address"] is None:
         flags["address"] = size  # `--pool 9000` and `--pool localhost:9000`, as people write it
     elif size:
         raise CommandError(f"--pool takes a number up to {MAX_POOL}, not {size!r}.")

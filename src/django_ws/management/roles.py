@@ -51,7 +51,7 @@ def run_pages(settings: Settings, channel: Channel) -> int:
     """
     from ..wsgi import LISTEN_FD, serve
 
-    return serve(int(os.environ[LISTEN_FD]), channel, settings.worker.limits.drain_timeout)
+    return serve(int(os.environ[LISTEN_FD]), channel, settings.worker.limits.drain_seconds)
 
 
 def _check(command: BaseCommand, *, first: bool) -> None:

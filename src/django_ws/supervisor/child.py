@@ -66,6 +66,8 @@ class Child:
         deadline: when it is killed if it is still there; on the monotonic clock.
         endpoint: the ZeroMQ endpoint that it bound, once it has said so.
         handled: messages that it has handled, as far as it has said so.
+        reported: when it last said so, on the monotonic clock; 0 before it works.
+        killed: SIGKILL is on its way.
         explained: it has said why it cannot start.
     """
 
@@ -82,6 +84,8 @@ class Child:
         self.deadline = float("inf")
         self.endpoint = ""
         self.handled = 0
+        self.reported = 0.0
+        self.killed = False
         self.explained = False
         self.started = time.monotonic()
         self.started_at = time.time()
@@ -140,6 +144,7 @@ class Child:
             return
         self.leave(time.monotonic())
         self.deadline = float("inf")
+        self.killed = True
         self._process.kill()
 
     def status(self) -> int | None:

@@ -15,6 +15,7 @@ from .child import Child, Role, State, fate
 from .children import Children
 from .plan import Output, Plan, StartupError
 from .signals import Signals
+from .silence import Silence
 from .slots import GRACE, RECYCLE_INTERVAL, Rolling, Slot
 
 __all__ = ["Supervisor"]
@@ -53,6 +54,7 @@ class Supervisor:
         self._children = Children(plan)
         self._rolling = Rolling(self._start)
         self._watcher = reload.Watcher()
+        self._silence = Silence(plan.hang_timeout)
         self._look_at = self._measure_at = 0.0
         self._last_failure = ""
         self._address = ("", 0)
@@ -92,6 +94,8 @@ class Supervisor:
         for number in signals.take():
             self._signalled(number, now)
         self._reap(now)
+        for child in self._silence.look(self._children, now):
+            self._kill_in_doubt(child)
         if self._stage is Stage.RUNNING:
             self._look(now)
             self._measure(now)
@@ -99,6 +103,7 @@ class Supervisor:
 
     def _next_time(self) -> float:
         times = [child.deadline for child in self._children if child.state is State.LEAVING]
+        times.append(self._silence.look_at)
         if self._stage in (Stage.STARTING, Stage.RUNNING):
             times += [slot.start_at for slot in self._slots if slot.child is None]
         if self._stage is Stage.RUNNING and self._plan.reload:
@@ -149,10 +154,13 @@ class Supervisor:
                 self._watcher.watch(map(str, files), child.started_at)
             case {"op": "handled", "count": int(count)}:
                 child.handled = count
+                child.reported = time.monotonic()
                 if self._plan.max_requests and count >= self._plan.max_requests:
                     self._recycle(child, f"has handled {count} messages")
             case {"op": "kill", "incarnation": str(incarnation)}:
-                self._kill_in_doubt(incarnation)
+                for other in self._children:
+                    if other.incarnation == incarnation:
+                        self._kill_in_doubt(other)
             case {"op": "log", "name": str(name), "level": int(level), "message": str(text)}:
                 _log_again(name, level, text)
 
@@ -195,11 +203,10 @@ class Supervisor:
             self._output.failed(text)
         child.leave(time.monotonic() + _FAILED_GRACE)
 
-    def _kill_in_doubt(self, incarnation: str) -> None:
-        for child in self._children:
-            if child.incarnation == incarnation:
-                logger.error("The %s does not respond; it is killed.", child)
-                child.kill()
+    def _kill_in_doubt(self, child: Child) -> None:
+        if not child.killed:  # the gateway and its own silence may both tell
+            logger.error("The %s does not respond; it is killed.", child)
+            child.kill()
 
     # ------------------------------------------------------------ how children end
 

@@ -124,8 +124,8 @@ class WebSocketClient:
         target = self._target
         path, _, query = (path or (target if isinstance(target, str) else "default")).partition("?")
         resolved = self._resolve(path, dict(kwargs or {}))
-        if resolved is None:
-            self.status, self.reason = 404, "Not Found"
+        if isinstance(resolved, str):
+            self.status, self.reason = 404, f"Not Found: {resolved}"
             return False
         namespace, groups, handler_class = resolved
         handshake = Handshake(
@@ -155,19 +155,23 @@ class WebSocketClient:
 
     def _resolve(
         self, path: str, kwargs: dict[str, str]
-    ) -> tuple[str, dict[str, str], type[WebSocketHandler]] | None:
+    ) -> tuple[str, dict[str, str], type[WebSocketHandler]] | str:
+        """Namespace, kwargs and handler; or why there are none."""
         namespace = path
         if path.startswith("/"):
-            match = re.fullmatch(conf.websocket_url(), path)
+            pattern = conf.websocket_url()
+            match = re.fullmatch(pattern, path)
             if match is None:
-                return None
+                return f"{path} does not match WEBSOCKET_URL, {pattern}"
             groups = {name: value for name, value in match.groupdict().items() if value is not None}
             namespace = groups.pop("namespace", "") or "default"
             kwargs = {**groups, **kwargs}
         if isinstance(self._target, type):
             return namespace, kwargs, self._target
         dotted = conf.handler_paths().get(namespace)
-        return None if dotted is None else (namespace, kwargs, import_string(dotted))
+        if dotted is None:
+            return f"there is no DEFAULT_WS_HANDLERS[{namespace!r}]"
+        return namespace, kwargs, import_string(dotted)
 
     def _headers(
         self, own: Mapping[str, str], subprotocols: Sequence[str], secure: bool

@@ -16,12 +16,10 @@ import stat
 
 import zmq
 
+from ..options import MAX_IPC_PATH
 from .sockets import new_socket
 
 __all__ = ["Bound", "EndpointError", "bind", "is_local", "may_connect"]
-
-#: zmq_ipc(7): the path must fit sockaddr_un, with its terminating zero.
-MAX_IPC_PATH = 107
 
 
 class EndpointError(Exception):
@@ -144,7 +142,10 @@ def _check_owner(path: str) -> None:
 def _bind_ipc(kind: int, path: str) -> Bound | None:
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
-        raise EndpointError(f"ipc://{path}: there is no directory {directory}")
+        raise EndpointError(
+            f"ipc://{path}: there is no directory {directory}; create it, or choose another "
+            "endpoint (--push-socket, --sub-socket)"
+        )
     _check_owner(path)
     lock = _take_lock(path)
     if lock is None:
@@ -210,6 +211,7 @@ def bind(kind: int, endpoint: str, *, suffix: str = "") -> Bound:
                     break
     if bound is None:
         raise EndpointError(
-            f"{endpoint} is in use by another running process; stop it or choose another endpoint"
+            f"{endpoint} is in use by another running process; stop it, or choose another "
+            "endpoint (--push-socket, --sub-socket)"
         )
     return bound

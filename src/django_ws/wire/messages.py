@@ -217,6 +217,8 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
         pid: for people and the supervisor.
         started: seconds since the epoch; the newest ready worker's namespaces are in force.
         namespaces: by name.
+        fingerprints: a digest of each setting that gateways work with, by name; an empty one for
+            what a flag decides, none at all for a worker that does not tell.
     """
 
     endpoint: str
@@ -224,6 +226,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     pid: int
     started: float
     namespaces: dict[str, NamespaceInfo]
+    fingerprints: dict[str, str] = {}
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag=2, gc=False):

@@ -217,7 +217,8 @@ class WorkerConnection:
             if isinstance(reply, (Send, GroupSend)):
                 size = self._buffered + len(reply.data)
                 if size > self.executor.max_outgoing:
-                    raise MessageTooBig(size, self.executor.max_outgoing)
+                    limit = self.executor.max_outgoing
+                    raise MessageTooBig(size, limit, "what on_connect sends in all")
                 self._buffered = size
                 if type(reply) is Send:
                     self.unconfirmed += len(reply.data)

@@ -86,6 +86,11 @@ class Lifecycle:
         try:
             self._instantiate()
             verdict = self._run("on_connect")
+            if verdict is not None and not isinstance(verdict, bool):
+                raise TypeError(
+                    f"on_connect returned {type(verdict).__name__}: return None or True to accept, "
+                    "False to refuse (or raise Reject)"
+                )
         except Reject as refusal:
             raise Refusal(refusal.status, refusal.reason) from None
         except PermissionDenied:

@@ -144,7 +144,6 @@ class Worker:
         # In multiprocess mode the children look themselves, and are ended.
         self._hangs = HangWatch({} if config.mode == "multiprocess" else config.namespaces)
         self._ready = False
-        self._reported = 0
         self._modules = len(sys.modules)
         self._retiring = False
         self._deadline = 0.0  # monotonic; 0 while the worker is to go on
@@ -197,7 +196,7 @@ class Worker:
         if self._orphan_until and not self._deadline:
             alone = all(link.gone or not link.gateway for link in self.receiver.links)
             if alone or time.monotonic() >= self._orphan_until:
-                self.retire(min(5.0, self.config.limits.drain_timeout))
+                self.retire(min(5.0, self.config.limits.drain_seconds))
         if not self._deadline:
             return False
         if not self._retiring:
@@ -236,7 +235,12 @@ class Worker:
         for link in strangers:
             link.hello(
                 Hello(
-                    self._events.endpoint, link.number, os.getpid(), self._started, self._namespaces
+                    self._events.endpoint,
+                    link.number,
+                    os.getpid(),
+                    self._started,
+                    self._namespaces,
+                    self.config.fingerprints,
                 )
             )
         waited = time.time() - self._started
@@ -245,11 +249,9 @@ class Worker:
             self._tell({"op": "ready", "endpoint": self._events.endpoint, "pid": os.getpid()})
 
     def _report(self) -> None:
-        """Tell the supervisor what it replaces workers by: their work, and their files."""
-        handled = self.receiver.handed_out
-        if handled != self._reported:
-            self._reported = handled
-            self._tell({"op": "handled", "count": handled})
+        """Tell the supervisor what it replaces workers by: work, files, and signs of life."""
+        # Also if nothing has changed: the supervisor kills a worker of which it hears no more.
+        self._tell({"op": "handled", "count": self.receiver.messages})
         if len(sys.modules) != self._modules:
             self._modules = len(sys.modules)
             self._tell({"op": "files", "files": loaded_files()})

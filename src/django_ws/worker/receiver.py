@@ -62,7 +62,7 @@ class Receiver:
 
     Attributes:
         executor: set before the first poll.
-        handed_out: events given to the executor in all.
+        messages: those of browsers given to the executor in all.
         links: the gateways; an item is replaced when a gateway is lost, by the receiving thread.
     """
 
@@ -84,7 +84,7 @@ class Receiver:
         self._by_gateway: dict[str, GatewayLink] = {}  # of the receiving thread
         self._refused: set[str] = set()  # of the receiving thread; bounded, see _refuse
         self._broken = False
-        self.handed_out = 0
+        self.messages = 0
         self._flushed = 0.0
         self._several = False  # events came in the last turn; of the receiving thread
         self._dying: list[GatewayLink] = []  # lost, but hooks still run; of the receiving thread
@@ -172,6 +172,7 @@ class Receiver:
             )
         link.seen = time.monotonic()
         before = len(pairs)
+        others = 0  # events that are no messages
         connections = link.connections
         for event in batch.messages:
             if type(event) is Message:
@@ -179,9 +180,11 @@ class Receiver:
                 if connection is not None:
                     pairs.append((connection, event))
             else:
+                size = len(pairs)
                 self._other(link, event, pairs)
+                others += len(pairs) - size
         link.handed_out += len(pairs) - before
-        self.handed_out += len(pairs) - before
+        self.messages += len(pairs) - before - others
         link.arrived(batch.number, len(data))
 
     def _other(self, link: GatewayLink, event: Event, pairs: Pairs) -> None:
@@ -224,7 +227,11 @@ class Receiver:
     ) -> GatewayLink | None:
         first = messages[0] if messages else None
         if project != self._project:
-            self._refuse(gateway, f"it serves the project {project!r}, not {self._project!r}")
+            self._refuse(
+                gateway,
+                f"it serves the project {project!r}, not {self._project!r}; give each project "
+                "sockets of its own, or both the same PROJECT",
+            )
             return None
         if not isinstance(first, Welcome):
             self._refuse(gateway, "it did not introduce itself")

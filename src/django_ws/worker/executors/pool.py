@@ -385,7 +385,7 @@ class PoolExecutor(Executor):
             )[:5]
             logger.warning(
                 "all %d threads of the pool are in hooks that block; new connections are refused "
-                "with 503. The longest: %s",
+                "with 503: make them shorter, or raise --pool. The longest: %s",
                 self._limit,
                 ", ".join(f"{name} {now - since:.1f} s ({id})" for since, name, id in running),
             )
