@@ -380,9 +380,8 @@ def as_message(message: object, method: str = "send") -> str | bytes:
     Raises:
         TypeError: It is neither text nor bytes.
     """
-    kind = type(message)
-    if kind is str or kind is bytes:
-        return message  # type: ignore[return-value]
+    if type(message) is str or type(message) is bytes:
+        return message
     if isinstance(message, (str, Promise)):
         # str.__str__: SafeString's own __str__ returns a SafeString.
         return str.__str__(str(message))
@@ -392,4 +391,4 @@ def as_message(message: object, method: str = "send") -> str | bytes:
     if method == "publish":
         takes, hint = "str, bytes or dict", "put it into a dict to publish it as JSON"
     hint = f": {hint}" if isinstance(message, (dict, list)) else ""
-    raise TypeError(f"{method}() takes {takes}, not {kind.__name__}{hint}")
+    raise TypeError(f"{method}() takes {takes}, not {type(message).__name__}{hint}")

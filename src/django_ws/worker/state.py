@@ -54,18 +54,16 @@ def decode_state(data: bytes) -> dict[str, Any]:
 
 def _check(value: object, where: str) -> None:
     # msgspec would take sets, tuples and dates, too, but give them back as lists and strings.
-    kind = type(value)
-    if kind in _SCALARS:
+    if type(value) in _SCALARS:
         return
-    if kind is list:
-        for index, item in enumerate(value):  # type: ignore[arg-type, var-annotated]
+    if type(value) is list:
+        for index, item in enumerate(value):
             _check(item, f"{where}[{index}]")
-    elif kind is dict:
-        for key, item in value.items():  # type: ignore[attr-defined]
+    elif type(value) is dict:
+        for key, item in value.items():
             if type(key) is not str:
                 raise TypeError(f"{where} has a key that is no str: {key!r}")
             _check(item, f"{where}[{key!r}]")
     else:
-        raise TypeError(
-            f"{where} is a {kind.__name__}; a handler's state holds JSON types and bytes only"
-        )
+        name = type(value).__name__
+        raise TypeError(f"{where} is a {name}; a handler's state holds JSON types and bytes only")
