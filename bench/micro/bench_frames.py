@@ -7,10 +7,10 @@ import pytest
 from runner.frames import MESSAGE
 from runner.frames import frame as client_frame
 
-from django_ws.gateway.connection import Connection
-from django_ws.gateway.context import Context
+from django_ws.gateway.clients.context import Context
+from django_ws.gateway.clients.framing import frame
+from django_ws.gateway.clients.plain import Connection
 from django_ws.gateway.counters import Counters
-from django_ws.gateway.framing import frame
 from django_ws.gateway.pings import Pings, Stalls
 from django_ws.options import Limits
 from django_ws.wire.messages import TEXT

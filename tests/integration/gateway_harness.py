@@ -17,7 +17,7 @@ import uvloop
 from websockets.frames import apply_mask
 
 from django_ws.gateway.counters import Counters
-from django_ws.gateway.server import Server
+from django_ws.gateway.http.server import Server
 from django_ws.gateway.sessions import Saturated, UnknownNamespace
 from django_ws.options import GatewayConfig, Limits
 from django_ws.wire.messages import Accept, Handshake, Refuse

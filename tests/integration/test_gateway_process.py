@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from django_ws.control import CONTROL_FD, Channel
 from django_ws.options import GatewayConfig, Limits
+from django_ws.supervisor.control import CONTROL_FD, Channel
 from tests.integration.gateway_harness import Client, wait_until
 
 DEADLINE = 10

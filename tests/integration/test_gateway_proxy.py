@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from django_ws.gateway import proxy
+from django_ws.gateway.http import proxy
 from tests.integration.gateway_harness import Client, Gateway, gateway
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from django_ws.gateway.server import ServerError
+from django_ws.gateway.http.server import ServerError
 from tests.integration.gateway_harness import Client, Gateway, gateway, masked, wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 #: A child: notes what it hears, and behaves as the file "behaviour" says when it starts.
 STUB = """
 import json, os, select, signal, sys, time
-from django_ws.control import Channel
+from django_ws.supervisor.control import Channel
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda *_: None)

@@ -19,12 +19,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..control import Channel
 from ..options import GatewayConfig
+from ..supervisor.control import Channel
 from ..transport.endpoints import EndpointError
 from .counters import Counters
+from .http.server import Server, ServerError
 from .logs import ControlHandler
-from .server import Server, ServerError
 from .workers import Registry
 
 __all__ = ["main"]

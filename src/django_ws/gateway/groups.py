@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..wire.messages import GroupSend
-from .framing import frame
+from .clients.framing import frame
 
 if TYPE_CHECKING:
     from .session import Session

@@ -16,9 +16,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, SystemCheckError
 from django.utils.autoreload import get_child_arguments
 
-from .. import checks, conf, wsgi
-from ..control import Channel
-from ..supervisor import Plan, StartupError, Supervisor, python_command
+from .. import checks, conf
+from ..supervisor import pages
+from ..supervisor.child import python_command
+from ..supervisor.control import Channel
+from ..supervisor.plan import Plan, StartupError
+from ..supervisor.tree import Supervisor
 from . import flags, roles
 from .screen import Screen, configure_logging
 
@@ -78,15 +81,15 @@ class ServerCommand(BaseCommand):
         if settings.worker.mode == "gevent" and importlib.util.find_spec("gevent") is None:
             raise CommandError('--gevent needs gevent: pip install "django-ws-gateway[gevent]"')
         configure_logging()
-        pages = wsgi.listen() if settings.wsgi and self.with_gateway else None
+        listening = pages.listen() if settings.wsgi and self.with_gateway else None
         output = Screen(self, settings, verbosity)
         try:
-            Supervisor(self._plan(settings, pages), output).run()
+            Supervisor(self._plan(settings, listening), output).run()
         except StartupError as error:
             raise (SystemCheckError if error.by_checks else CommandError)(str(error)) from None
         finally:
-            if pages is not None:
-                pages.close()
+            if listening is not None:
+                listening.close()
 
     def _check_text(self, messages: list[CheckMessage]) -> str:
         """Errors in the words of ``manage.py check``."""
@@ -98,17 +101,17 @@ class ServerCommand(BaseCommand):
             + f"\n\nSystem check identified {number} (0 silenced)."
         )
 
-    def _plan(self, settings: conf.Settings, pages: socket.socket | None) -> Plan:
+    def _plan(self, settings: conf.Settings, listening: socket.socket | None) -> Plan:
         gateway = settings.gateway if self.with_gateway else None
-        if gateway is not None and pages is not None:
-            gateway = msgspec.structs.replace(gateway, proxy_port=pages.getsockname()[1])
+        if gateway is not None and listening is not None:
+            gateway = msgspec.structs.replace(gateway, proxy_port=listening.getsockname()[1])
         return Plan(
             worker_command=child_command(gevent=settings.worker.mode == "gevent"),
             workers=settings.workers,
             gateway=gateway,
             gateway_command=python_command("-m", "django_ws.gateway"),
-            wsgi_command=child_command() if pages is not None else (),
-            wsgi_socket=pages.fileno() if pages is not None else -1,
+            wsgi_command=child_command() if listening is not None else (),
+            wsgi_socket=listening.fileno() if listening is not None else -1,
             push_socket=settings.worker.push_socket,
             reload=settings.reload,
             drain_timeout=settings.worker.limits.drain_seconds,
@@ -125,6 +128,6 @@ def child_command(*, gevent: bool = False) -> tuple[str, ...]:
     number = 0
     while number < len(arguments) and arguments[number].startswith(("-W", "-X")):
         number += 1
-    boot = str(Path(conf.__file__).with_name("boot.py"))
+    boot = str(Path(pages.__file__).with_name("boot.py"))
     patch = ["--gevent"] if gevent else []
     return (interpreter, *arguments[:number], boot, *patch, *arguments[number:])

@@ -15,8 +15,8 @@ from django.core.management.base import (
 from django.db import connections
 
 from ..conf import Settings
-from ..control import Channel
-from ..reload import files_of, loaded_files
+from ..supervisor.control import Channel
+from ..supervisor.reload import files_of, loaded_files
 
 __all__ = ["run_pages", "run_worker"]
 
@@ -49,7 +49,7 @@ def run_pages(settings: Settings, channel: Channel) -> int:
     Returns:
         The exit status.
     """
-    from ..wsgi import LISTEN_FD, serve
+    from ..supervisor.pages import LISTEN_FD, serve
 
     return serve(int(os.environ[LISTEN_FD]), channel, settings.worker.limits.drain_seconds)
 

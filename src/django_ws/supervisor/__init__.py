@@ -1,12 +1,5 @@
 """The process tree: starts the gateway and the workers, restarts, replaces and stops them.
 
-It imports neither Django nor a line of the project's code, so nothing of theirs can stop it.
+:mod:`.tree` has the supervisor itself, :mod:`.plan` what it is told; :mod:`.boot`, :mod:`.control`,
+:mod:`.reload` and :mod:`.pages` are its part in the children.
 """
-
-from __future__ import annotations
-
-from .child import import_path, python_command
-from .plan import Output, Plan, StartupError
-from .tree import Supervisor
-
-__all__ = ["Output", "Plan", "StartupError", "Supervisor", "import_path", "python_command"]

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from ..control import CONTROL_FD, Channel
+from .control import CONTROL_FD, Channel
 
 __all__ = ["Child", "IllegalTransition", "Role", "State", "fate", "import_path", "python_command"]
 

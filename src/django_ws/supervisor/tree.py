@@ -10,7 +10,7 @@ import time
 
 import msgspec
 
-from .. import reload
+from . import reload
 from .child import Child, Role, State, fate
 from .children import Children
 from .plan import Output, Plan, StartupError

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from django.utils.module_loading import import_string
 
-from ..control import Channel
 from ..options import WorkerConfig
-from ..reload import loaded_files
+from ..supervisor.control import Channel
+from ..supervisor.reload import loaded_files
 from ..transport.endpoints import EndpointError
 from ..transport.events import EventsReceiver
 from ..transport.replies import RepliesSender

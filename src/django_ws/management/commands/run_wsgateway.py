@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from ... import conf
-from ...supervisor import import_path, python_command
+from ...supervisor.child import import_path, python_command
 from .. import flags
 
 __all__ = ["Command"]

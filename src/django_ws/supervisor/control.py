@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTROL_FD", "MAX_LINE", "MAX_UNSENT", "Channel"]
 
-logger = logging.getLogger("django_ws.control")
+logger = logging.getLogger("django_ws.supervisor")
 
 #: Environment variable with the number of the child's descriptor.
 CONTROL_FD = "DJANGO_WS_CONTROL_FD"

@@ -1,4 +1,4 @@
-"""The pure functions of :mod:`django_ws.gateway.framing`, against the websockets package."""
+"""The pure functions of ``gateway.clients.framing``, against the websockets package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Close, Frame, Opcode
 
-from django_ws.gateway.framing import (
+from django_ws.gateway.clients.framing import (
     BYTES_PER_FRAGMENT,
     MIN_FRAGMENTS,
     Assembly,

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from .counters import Counters
+from ..counters import Counters
 
 __all__ = ["Acceptor"]
 

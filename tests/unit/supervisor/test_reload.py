@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from django_ws.reload import Watcher, files_of, loaded_files
+from django_ws.supervisor.reload import Watcher, files_of, loaded_files
 
 
 @pytest.fixture

@@ -21,14 +21,14 @@ from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
-from ..options import GatewayConfig
-from ..wire.messages import Accept, Handshake, Refuse
+from ...options import GatewayConfig
+from ...wire.messages import Accept, Handshake, Refuse
+from ..clients.context import Context, Session
+from ..clients.plain import Connection
+from ..logs import Journal
+from ..sessions import Saturated, UnknownNamespace
 from .admission import Caps, Refusal, check_host, check_origin
-from .connection import Connection
-from .context import Context, Session
-from .logs import Journal
-from .sessions import Saturated, UnknownNamespace
-from .streams import hand_over
+from .handing_over import hand_over
 
 __all__ = ["Gate", "Registry", "SocketMatcher", "Upgrade"]
 

@@ -29,7 +29,7 @@ from django_ws.worker.executors import Settings
 from django_ws.worker.executors import pool as pool_module
 from django_ws.worker.executors.pool import PoolExecutor, PoolThread
 from django_ws.worker.link import GatewayLink
-from tests.unit.test_link import FakeSocket
+from tests.unit.worker.test_link import FakeSocket
 
 DEADLINE = 2.0
 

@@ -26,7 +26,7 @@ from django_ws.wire.messages import (
     Send,
     Snapshot,
 )
-from tests.unit.gateway_fakes import FakeClient, FakeWorker, World
+from tests.unit.gateway.fakes import FakeClient, FakeWorker, World
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from django_ws.worker.connection import WorkerConnection
 from django_ws.worker.executors import Settings
 from django_ws.worker.executors.pool import PoolExecutor
 from django_ws.worker.request import HandshakeRequest, load_user, user_key
-from tests.unit.test_pool import Source
+from tests.unit.worker.executors.test_pool import Source
 
 HEADERS = [
     ("host", "localhost:8888"),

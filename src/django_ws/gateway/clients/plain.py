@@ -10,7 +10,7 @@ from typing import cast
 
 from websockets.extensions import Extension
 
-from ..wire.messages import TEXT
+from ...wire.messages import TEXT
 from .context import Context, Session
 from .framing import PING_FRAME, close_frame, frame
 from .receiving import CLOSED, CLOSING, OPEN, Receiver

@@ -16,16 +16,16 @@ from tornado.netutil import bind_sockets, ssl_wrap_socket
 from tornado.routing import AnyMatches, PathMatches, Rule
 from tornado.web import Application, RequestHandler
 
-from ..options import GatewayConfig
+from ...options import GatewayConfig
+from ..clients.context import Context, Released
+from ..clients.plain import Connection
+from ..counters import Counters
+from ..logs import Journal
+from ..pings import Pings, Stalls, tick_length
 from . import handshake, proxy
 from .accepting import Acceptor
 from .admission import Caps, descriptor_cap
-from .connection import Connection
-from .context import Context, Released
-from .counters import Counters
-from .logs import Journal
 from .oversize import LimitedSSLStream, LimitedStream
-from .pings import Pings, Stalls, tick_length
 
 __all__ = ["Registry", "Server", "ServerError"]
 

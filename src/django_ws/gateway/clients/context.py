@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from ..options import Limits
-from ..wire.messages import Accept, Refuse
-from .counters import Counters
-from .pings import Pings, Stalls
+from ...options import Limits
+from ...wire.messages import Accept, Refuse
+from ..counters import Counters
+from ..pings import Pings, Stalls
 
 __all__ = ["MAX_CONTROL", "Client", "Context", "Released", "Session"]
 

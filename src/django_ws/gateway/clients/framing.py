@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import struct
 
-from ..wire.messages import BINARY, TEXT
+from ...wire.messages import BINARY, TEXT
 
 try:
     from websockets.speedups import apply_mask

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from django_ws import control
-from django_ws.control import CONTROL_FD, Channel
+from django_ws.supervisor import control
+from django_ws.supervisor.control import CONTROL_FD, Channel
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ def report(exception: BaseException) -> bool:
     import traceback
 
     # Here, because only the script's own path setup may have made the package importable.
-    from django_ws.control import Channel
-    from django_ws.reload import files_of, loaded_files
+    from django_ws.supervisor.control import Channel
+    from django_ws.supervisor.reload import files_of, loaded_files
 
     channel = Channel.from_env()
     if channel is None:

@@ -7,7 +7,13 @@ import itertools
 import pytest
 from django.http.request import split_domain_port, validate_host
 
-from django_ws.gateway.admission import Caps, check_host, check_origin, descriptor_cap, split_host
+from django_ws.gateway.http.admission import (
+    Caps,
+    check_host,
+    check_origin,
+    descriptor_cap,
+    split_host,
+)
 
 HOSTS = [
     "example.com",

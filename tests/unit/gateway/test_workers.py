@@ -28,7 +28,7 @@ from django_ws.wire.messages import (
     Snapshot,
     Welcome,
 )
-from tests.unit.gateway_fakes import FakeWorker, World
+from tests.unit.gateway.fakes import FakeWorker, World
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Kinds of clients: each turns bytes into messages for a session, and messages into bytes."""
