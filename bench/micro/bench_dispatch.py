@@ -4,7 +4,7 @@ import pytest
 
 from django_ws import WebSocketHandler
 from django_ws.wire.codec import encode
-from django_ws.wire.messages import TEXT, Connect, Handshake, Message
+from django_ws.wire.messages import TEXT, WIRE_VERSION, Connect, Handshake, Message
 from django_ws.worker.connection import WorkerConnection
 from django_ws.worker.executors import averages
 from django_ws.worker.executors.base import Executor, Settings
@@ -52,7 +52,7 @@ class Quiet(Executor):
 
 def connected(handler, executor):
     link = GatewayLink(0, Socket(), "project", "1" * 16)
-    link.welcome("0" * 16, 1 << 40)
+    link.welcome("0" * 16, 1 << 40, WIRE_VERSION)
     handshake = Handshake(
         "default", {}, "http", "/socket/", "", [], ("127.0.0.1", 1), ("127.0.0.1", 2), [], 0.0
     )

@@ -31,6 +31,7 @@ HELP = {
     "workers_in_doubt": "times that a worker fell silent",
     "worker_lost_closed": "connections closed because of a lost worker (1012)",
     "on_close_abandoned": "connections whose on_close no worker could run",
+    "messages_unknown": "messages of newer workers that were skipped",
     "replies_undecodable": "messages from workers that could not be decoded",
     "throttled": "times that reading was delayed by the message rate",
     "log_records_dropped": "log records that the supervisor did not take in time",

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from ..options import MAX_BATCH
 from ..transport.events import EventsSender
 from ..wire.codec import Batch, encode
-from ..wire.messages import WIRE_VERSION, Connect, Disconnect, Event, Hello, Message, Restore
+from ..wire.messages import (
+    WIRE_VERSION,
+    Connect,
+    Disconnect,
+    Event,
+    Hello,
+    Message,
+    Restore,
+    Role,
+)
 
 if TYPE_CHECKING:
     from .session import Session
@@ -144,13 +153,15 @@ class WorkerLink:
     def _encode(self, events: list[Event]) -> bytes:
         return encode(
             Batch(
-                WIRE_VERSION,
+                min(WIRE_VERSION, self.hello.wire),
                 self._project,
                 self._gateway,
                 self.incarnation,
                 self._number + 1,
                 self.received,
                 events,
+                {},
+                Role.GATEWAY,
             )
         )
 

@@ -25,14 +25,16 @@ from ..wire.messages import (
     Hello,
     Join,
     Leave,
+    PublisherMessage,
     Refuse,
     Release,
     Released,
-    Reply,
     Retiring,
     SaveSnapshot,
     Send,
+    Unknown,
     Welcome,
+    WorkerMessage,
 )
 from .counters import Counters
 from .session import Session
@@ -204,7 +206,10 @@ class Registry:
             else:
                 self._other(link, message)
 
-    def _other(self, link: WorkerLink, message: Reply) -> None:
+    def _other(self, link: WorkerLink, message: WorkerMessage | PublisherMessage | Unknown) -> None:
+        if isinstance(message, Unknown):
+            self.counters["messages_unknown"] += 1
+            return
         if isinstance(message, Heartbeat):
             self._beat(link, message)
             return
@@ -216,6 +221,8 @@ class Registry:
             return
         if isinstance(message, Hello):
             return
+        if isinstance(message, PublisherMessage):
+            return  # not a worker's to say
         session = link.sessions.get(message.conn)
         if session is None:
             return

@@ -1,8 +1,9 @@
-"""The messages of the wire, version 1.
+"""The messages of the wire, version 2.
 
 Every message is a tagged MessagePack array. A field may be added at the end of a message, with a
-default, without a new wire version: an older reader ignores it, a newer one fills it in. Anything
-else (a new tag, a changed meaning) needs ``WIRE_VERSION + 1`` and a reader for the version before.
+default, without a new wire version: an older reader ignores it, a newer one fills it in. So may a
+message with a new tag: a reader of version 2 skips what it does not know (:class:`Unknown`). A
+changed meaning needs ``WIRE_VERSION + 1`` and a reader for the version before.
 
 Sequence numbers count the *events* of one connection, from 1 (its :class:`Connect`) on without a
 gap. Whatever is said about a connection names it by ``conn``, a number that the gateway never uses
@@ -11,45 +12,82 @@ twice in its life.
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
 __all__ = [
     "BINARY",
+    "READABLE",
     "TEXT",
     "WIRE_VERSION",
     "Accept",
+    "Answer",
     "Close",
     "Confirm",
     "Connect",
     "Disconnect",
     "Event",
+    "Expel",
+    "Failed",
     "Fenced",
+    "GatewayAnswer",
+    "GetHistory",
+    "GetPosition",
+    "GetPresence",
     "GroupSend",
     "Handshake",
     "Heartbeat",
     "Hello",
+    "Identity",
     "Join",
     "Leave",
     "Message",
     "NamespaceInfo",
+    "Position",
+    "Present",
+    "Publication",
+    "Publish",
+    "PublisherMessage",
+    "Recent",
     "Refuse",
     "Release",
     "Released",
-    "Reply",
     "Restore",
     "Retiring",
+    "Role",
     "SaveSnapshot",
     "Send",
     "Sequenced",
     "Snapshot",
+    "Unknown",
     "Welcome",
+    "WorkerMessage",
 ]
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
+
+#: Versions that can be read. Version 1 has neither roles nor :class:`Identity`.
+READABLE = frozenset({1, 2})
 
 #: Opcodes of data frames (RFC 6455 §5.2), used for whole messages.
 TEXT = 1
 BINARY = 2
+
+
+class Role(enum.IntEnum):
+    """What the sender of a batch is. Version 1 does not say: there the link tells."""
+
+    UNNAMED = 0
+    GATEWAY = 1
+    WORKER = 2
+    PUBLISHER = 3
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """Stands for a message that only a newer peer knows. To be counted and skipped."""
+
+    tag: int
 
 
 class Handshake(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -219,6 +257,9 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
         namespaces: by name.
         fingerprints: a digest of each setting that gateways work with, by name; an empty one for
             what a flag decides, none at all for a worker that does not tell.
+        wire: the newest version that the worker speaks. ``Hello`` itself travels in a batch of
+            version 1, which every gateway reads; the gateway answers in the newest that both
+            know, and what follows from either side has that.
     """
 
     endpoint: str
@@ -227,6 +268,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     started: float
     namespaces: dict[str, NamespaceInfo]
     fingerprints: dict[str, str] = {}
+    wire: int = 1
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag=2, gc=False):
@@ -244,12 +286,14 @@ class Accept(msgspec.Struct, array_like=True, tag=3, gc=False):
 
     Attributes:
         subprotocol: one of those offered; empty for none.
-        user: the user's key if ``MAX_CONNECTIONS_PER_USER`` is set; empty for nobody.
+        user: primary key of the session's user, as text; empty for nobody.
+        session: digest of the session's key; empty without a session.
     """
 
     conn: int
     subprotocol: str
     user: str = ""
+    session: str = ""
 
 
 class Refuse(msgspec.Struct, array_like=True, tag=4, gc=False):
@@ -291,12 +335,20 @@ class Leave(msgspec.Struct, array_like=True, tag=8, gc=False):
 
 
 class GroupSend(msgspec.Struct, array_like=True, tag=9, gc=False):
-    """A message for every member of a group but ``exclude`` (0: for all of them)."""
+    """A publication by a handler: a message for every member of a group.
+
+    Attributes:
+        exclude: the connection that does not get it; 0 for none.
+        event: name of the event; empty for a plain message.
+        json: ``data`` is the JSON of a value that is no ``str``.
+    """
 
     group: str
     opcode: int
     data: bytes
     exclude: int = 0
+    event: str = ""
+    json: bool = False
 
 
 class SaveSnapshot(msgspec.Struct, array_like=True, tag=10, gc=False):
@@ -317,7 +369,16 @@ class Released(msgspec.Struct, array_like=True, tag=12, gc=False):
     snapshot: Snapshot
 
 
-Reply = (
+class Identity(msgspec.Struct, array_like=True, tag=13, gc=False):
+    """Whose connection it is, where that has changed since :class:`Accept`; fields as there."""
+
+    conn: int
+    user: str
+    session: str
+
+
+#: What a worker says.
+WorkerMessage = (
     Hello
     | Heartbeat
     | Accept
@@ -330,11 +391,169 @@ Reply = (
     | SaveSnapshot
     | Retiring
     | Released
+    | Identity
 )
 
 
+# ---------------------------------------------------------------- requests: publisher -> gateway
+
+
+class Position(msgspec.Struct, array_like=True, frozen=True):
+    """How far a group has come.
+
+    Attributes:
+        offset: of its last publication; 0 before the first one.
+        epoch: names the memory that counts the offsets: another one has other offsets.
+    """
+
+    offset: int
+    epoch: str
+
+
+class Publish(msgspec.Struct, array_like=True, tag=32, gc=False):
+    """A publication from any Django process. Answered by :class:`Answer` with its position.
+
+    Attributes:
+        request: number of the request, to be found in its answer; 0 if nobody waits for one.
+        exclude: id of the connection that does not get it; empty for none.
+        event, json: as in :class:`GroupSend`.
+    """
+
+    request: int
+    group: str
+    opcode: int
+    data: bytes
+    exclude: str = ""
+    event: str = ""
+    json: bool = False
+
+
+class Expel(msgspec.Struct, array_like=True, tag=33, gc=False):
+    """Closes every connection to which all of what is not empty applies; answered by their number.
+
+    Attributes:
+        user, session: as in :class:`Accept`.
+        group: of which it is a member.
+        id: the connection's.
+    """
+
+    request: int
+    user: str
+    session: str
+    group: str
+    id: str
+    code: int
+    reason: str
+
+
+class GetHistory(msgspec.Struct, array_like=True, tag=34, gc=False):
+    """Asks for the publications of a group after ``since``, or for the newest ones without it.
+
+    Attributes:
+        limit: how many at most.
+    """
+
+    request: int
+    group: str
+    since: Position | None
+    limit: int
+
+
+class GetPosition(msgspec.Struct, array_like=True, tag=35, gc=False):
+    """Asks how far a group has come."""
+
+    request: int
+    group: str
+
+
+class GetPresence(msgspec.Struct, array_like=True, tag=36, gc=False):
+    """Asks who is in a group."""
+
+    request: int
+    group: str
+
+
+class Publication(msgspec.Struct, array_like=True, frozen=True):
+    """What a group's history has of a publication.
+
+    Attributes:
+        offset: its number; 0 in a group without history.
+        opcode, data, event, json: as published.
+        time: seconds since the epoch at which it was published.
+    """
+
+    offset: int
+    opcode: int
+    data: bytes
+    event: str
+    json: bool
+    time: float
+
+
+class Present(msgspec.Struct, array_like=True, frozen=True):
+    """One connection in a group.
+
+    Attributes:
+        since: seconds since the epoch at which it joined.
+        info: JSON that its handler has given.
+    """
+
+    id: str
+    user: str
+    since: float
+    info: bytes
+
+
+class Recent(msgspec.Struct, array_like=True, frozen=True):
+    """The answer to :class:`GetHistory`.
+
+    Attributes:
+        complete: nothing is missing between ``since`` and the first publication.
+    """
+
+    publications: list[Publication]
+    position: Position
+    complete: bool
+
+
+#: What a publisher says. Each is answered on the DEALER that it came on.
+PublisherMessage = Publish | Expel | GetHistory | GetPosition | GetPresence
+
+
+# ---------------------------------------------------------------- answers on the replies link
+
+
 class Fenced(msgspec.Struct, array_like=True, tag=1):
-    """The one answer on the replies link so far: this incarnation counts as dead and must end."""
+    """This incarnation counts as dead, or does not belong here, and must end."""
 
     incarnation: str
     reason: str
+
+
+class Answer(msgspec.Struct, array_like=True, tag=2, gc=False):
+    """A request was served.
+
+    Attributes:
+        value: encoded; :class:`Position` for :class:`Publish` and :class:`GetPosition`,
+            :class:`Recent` for :class:`GetHistory`, a list of :class:`Present` for
+            :class:`GetPresence`, a number for :class:`Expel`.
+    """
+
+    request: int
+    value: msgspec.Raw
+
+
+class Failed(msgspec.Struct, array_like=True, tag=3, gc=False):
+    """A request was not served.
+
+    Attributes:
+        code: one word for programs.
+        words: for people.
+    """
+
+    request: int
+    code: str
+    words: str
+
+
+GatewayAnswer = Fenced | Answer | Failed

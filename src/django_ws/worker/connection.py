@@ -27,11 +27,11 @@ from ..wire.messages import (
     Message,
     Refuse,
     Released,
-    Reply,
     Restore,
     SaveSnapshot,
     Send,
     Snapshot,
+    WorkerMessage,
 )
 from . import hygiene
 from .lifecycle import Lifecycle, Refusal
@@ -134,7 +134,7 @@ class WorkerConnection:
         self._saved = (b"", "", True)
         # What a hook sends before the connection is accepted; bounded by the largest message a
         # handler may send, guarded by the link's lock.
-        self._buffer: list[Reply] | None = None
+        self._buffer: list[WorkerMessage] | None = None
         self._buffered = 0  # bytes
         self._waker: threading.Condition | None = None  # made under the link's lock
 
@@ -208,7 +208,7 @@ class WorkerConnection:
         if link.congested:
             link.flush_all()
 
-    def _put_aside(self, reply: Reply) -> bool:
+    def _put_aside(self, reply: WorkerMessage) -> bool:
         """Keep what is to follow the acceptance. False if that has just been said."""
         with self.link.lock:
             buffer = self._buffer
@@ -268,7 +268,7 @@ class WorkerConnection:
             GroupSend(group, TEXT if text else BINARY, data, self.conn if exclude_self else 0)
         )
 
-    def _put(self, reply: Reply) -> None:
+    def _put(self, reply: WorkerMessage) -> None:
         if self._buffer is None or not self._put_aside(reply):
             self.link.put(reply)
             self.executor.sent(self.link)

@@ -10,16 +10,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from ..options import MAX_BATCH
-from ..wire.codec import Batch, ReplyBatch, encode
+from ..wire.codec import Batch, WorkerBatch, encode
 from ..wire.messages import (
-    WIRE_VERSION,
     GroupSend,
     Heartbeat,
     Hello,
     Released,
-    Reply,
+    Role,
     SaveSnapshot,
     Send,
+    WorkerMessage,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class GatewayLink:
 
     Attributes:
         gateway: incarnation of the gateway; empty until it says Welcome.
+        version: of the wire, as agreed with the gateway; the receiving thread's until the Welcome.
         connections: by number. Inserted by the receiving thread, removed by the thread that ran
             the last hook; each a single dict operation. Iterate over a copy.
         expected, received, seen: number of the next batch of events, of the last one, and when
@@ -90,6 +91,7 @@ class GatewayLink:
         self.project = project
         self.incarnation = incarnation
         self.gateway = ""
+        self.version = 1  # of the wire; an unknown gateway reads at least that
         self.connections: dict[int, WorkerConnection] = {}
         self.max_pending = MAX_BATCH
         self.expected = 1
@@ -105,7 +107,7 @@ class GatewayLink:
         self.handled = 0
         self.lock = threading.Lock()
         self.socket = socket  # guarded by _send_lock
-        self._messages: list[Reply] = []  # guarded by lock
+        self._messages: list[WorkerMessage] = []  # guarded by lock
         self._acks: dict[int, int] = {}  # guarded by lock
         self._size = 0  # guarded by lock
         self._send_lock = threading.Lock()
@@ -127,8 +129,9 @@ class GatewayLink:
 
     # ------------------------------------------------------------------ receiving thread
 
-    def welcome(self, gateway: str, max_pending: int) -> None:
-        """The gateway has connected to our PULL socket."""
+    def welcome(self, gateway: str, max_pending: int, version: int) -> None:
+        """The gateway has connected to our PULL socket, and speaks ``version`` of the wire."""
+        self.version = version
         self.max_pending = max_pending
         self.gateway = gateway
         self.given_up = False
@@ -147,18 +150,18 @@ class GatewayLink:
 
     # ------------------------------------------------------------------ any thread
 
-    def put(self, *messages: Reply) -> None:
+    def put(self, *messages: WorkerMessage) -> None:
         """Append to the outbox; leaves with the next :meth:`flush`."""
         with self.lock:
             self.append(*messages)
 
-    def append(self, *messages: Reply) -> None:
+    def append(self, *messages: WorkerMessage) -> None:
         """What :meth:`put` does, for callers that have ``lock``."""
         self._messages.extend(messages)
         for message in messages:
             self._size += _size(message)
 
-    def pass_on(self, messages: list[Reply], acks: dict[int, int]) -> None:
+    def pass_on(self, messages: list[WorkerMessage], acks: dict[int, int]) -> None:
         """Append a batch of a connection's own process, so that it stays one."""
         with self.lock:
             self.append(*messages)
@@ -283,7 +286,7 @@ class GatewayLink:
         if self.gateway:
             self._send_uncounted(Heartbeat(accepting))
 
-    def _send_uncounted(self, message: Reply, patience: float = 0.2) -> None:
+    def _send_uncounted(self, message: WorkerMessage, patience: float = 0.2) -> None:
         # Whoever has the lock for long waits for the gateway, so another batch would not help.
         if self._send_lock.acquire(timeout=patience):
             try:
@@ -316,7 +319,7 @@ class GatewayLink:
             self._batches.popleft()
         return True
 
-    def _encode(self, messages: list[Reply], acks: dict[int, int]) -> None:
+    def _encode(self, messages: list[WorkerMessage], acks: dict[int, int]) -> None:
         if not self.gateway or self.lost:
             return
         try:
@@ -347,9 +350,11 @@ class GatewayLink:
         self._refused = 0.0
         return True
 
-    def _batch(self, number: int, messages: list[Reply], acks: dict[int, int]) -> ReplyBatch:
+    def _batch(
+        self, number: int, messages: list[WorkerMessage], acks: dict[int, int]
+    ) -> WorkerBatch:
         return Batch(
-            WIRE_VERSION,
+            self.version,
             self.project,
             self.incarnation,
             self.gateway,
@@ -357,6 +362,7 @@ class GatewayLink:
             self.received,
             messages,
             acks,
+            Role.WORKER,
         )
 
     # ------------------------------------------------------------------ links thread
@@ -380,7 +386,7 @@ class GatewayLink:
                 self._send_lock.release()
 
 
-def _size(message: Reply) -> int:
+def _size(message: WorkerMessage) -> int:
     """About the bytes that a message takes up."""
     if isinstance(message, (Send, GroupSend)):
         return len(message.data) + OVERHEAD
@@ -389,7 +395,7 @@ def _size(message: Reply) -> int:
     return OVERHEAD
 
 
-def _can_be_encoded(message: Reply) -> bool:
+def _can_be_encoded(message: WorkerMessage) -> bool:
     try:
         encode(message)
     except Exception:
@@ -397,9 +403,9 @@ def _can_be_encoded(message: Reply) -> bool:
     return True
 
 
-def _cut(messages: list[Reply]) -> list[list[Reply]]:
+def _cut(messages: list[WorkerMessage]) -> list[list[WorkerMessage]]:
     """Cut into runs of at most ``MAX_BATCH`` bytes, or one larger message."""
-    parts: list[list[Reply]] = [[]]
+    parts: list[list[WorkerMessage]] = [[]]
     room = MAX_BATCH
     for message in messages:
         size = _size(message)

@@ -19,8 +19,8 @@ from ..transport.endpoints import EndpointError
 from ..transport.events import EventsReceiver
 from ..transport.replies import RepliesSender
 from ..transport.sockets import terminate
-from ..wire.codec import WireError, decode_fenced
-from ..wire.messages import Hello, NamespaceInfo, Retiring
+from ..wire.codec import WireError, decode_answer
+from ..wire.messages import WIRE_VERSION, Fenced, Hello, NamespaceInfo, Retiring
 from .executors import Executor, Settings, make_executor
 from .executors.child import child_main
 from .executors.multiprocess import MultiprocessExecutor
@@ -241,6 +241,7 @@ class Worker:
                     self._started,
                     self._namespaces,
                     self.config.fingerprints,
+                    WIRE_VERSION,
                 )
             )
         waited = time.time() - self._started
@@ -268,9 +269,12 @@ class Worker:
             answer = link.answer()
             if answer is not None:
                 try:
-                    self._fenced(link, decode_fenced(answer).reason)
+                    said = decode_answer(answer)
                 except WireError as error:
                     logger.error("dropped what came on the replies link: %s", error)
+                else:
+                    if isinstance(said, Fenced):
+                        self._fenced(link, said.reason)
 
     def _fenced(self, link: GatewayLink, reason: str) -> None:
         """A gateway counts this worker as dead."""

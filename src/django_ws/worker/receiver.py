@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..base import WebSocketHandler
 from ..transport.events import EventsReceiver
-from ..wire.codec import WireError, decode_events
+from ..wire.codec import EventBatch, WireError, decode_events
 from ..wire.messages import (
     Confirm,
     Connect,
@@ -19,6 +19,7 @@ from ..wire.messages import (
     Refuse,
     Release,
     Restore,
+    Unknown,
     Welcome,
 )
 from .connection import WorkerConnection
@@ -63,6 +64,7 @@ class Receiver:
     Attributes:
         executor: set before the first poll.
         messages: those of browsers given to the executor in all.
+        unknown: messages of newer gateways that were skipped.
         links: the gateways; an item is replaced when a gateway is lost, by the receiving thread.
     """
 
@@ -85,6 +87,8 @@ class Receiver:
         self._refused: set[str] = set()  # of the receiving thread; bounded, see _refuse
         self._broken = False
         self.messages = 0
+        self.unknown = 0
+        self._unknown_tags: set[int] = set()  # of the receiving thread; bounded
         self._flushed = 0.0
         self._several = False  # events came in the last turn; of the receiving thread
         self._dying: list[GatewayLink] = []  # lost, but hooks still run; of the receiving thread
@@ -163,7 +167,7 @@ class Receiver:
             return
         link = self._by_gateway.get(batch.sender)
         if link is None:
-            link = self._welcomed(batch.project, batch.sender, batch.messages, batch.number)
+            link = self._welcomed(batch)
             if link is None:
                 return
         if batch.number != link.expected:
@@ -187,7 +191,10 @@ class Receiver:
         self.messages += len(pairs) - before - others
         link.arrived(batch.number, len(data))
 
-    def _other(self, link: GatewayLink, event: Event, pairs: Pairs) -> None:
+    def _other(self, link: GatewayLink, event: Event | Unknown, pairs: Pairs) -> None:
+        if isinstance(event, Unknown):
+            self._unknown(event)
+            return
         if isinstance(event, (Connect, Restore)):
             self._begin(link, event, pairs)
             return
@@ -220,12 +227,21 @@ class Receiver:
         link.connections[event.conn] = connection
         pairs.append((connection, event))
 
+    def _unknown(self, event: Unknown) -> None:
+        """A newer gateway said what is new in its release."""
+        self.unknown += 1
+        if event.tag not in self._unknown_tags and len(self._unknown_tags) < 100:
+            self._unknown_tags.add(event.tag)
+            logger.warning(
+                "skipped a message of a newer gateway (tag %d): this worker does not know it",
+                event.tag,
+            )
+
     # ------------------------------------------------------------------ gateways
 
-    def _welcomed(
-        self, project: str, gateway: str, messages: list[Event], number: int
-    ) -> GatewayLink | None:
-        first = messages[0] if messages else None
+    def _welcomed(self, batch: EventBatch) -> GatewayLink | None:
+        project, gateway = batch.project, batch.sender
+        first = batch.messages[0] if batch.messages else None
         if project != self._project:
             self._refuse(
                 gateway,
@@ -243,8 +259,8 @@ class Receiver:
             self._refuse(gateway, "another one is on its link")
             return None
         self._by_gateway[gateway] = link
-        link.expected = number
-        link.welcome(gateway, first.max_pending)
+        link.expected = batch.number
+        link.welcome(gateway, first.max_pending, batch.version)
         if first.link != link.number:
             link.gone = True  # it went down meanwhile, which the links thread could not put here
         return link

@@ -13,18 +13,18 @@ from django_ws.gateway import workers
 from django_ws.gateway.session import Session
 from django_ws.gateway.workers import Registry
 from django_ws.options import GatewayConfig, Limits
-from django_ws.wire.codec import ReplyBatch, decode_events, decode_fenced, encode
+from django_ws.wire.codec import ReplyBatch, decode_answer, decode_events, encode
 from django_ws.wire.messages import (
     WIRE_VERSION,
     Accept,
     Connect,
-    Fenced,
+    GatewayAnswer,
     Handshake,
     Heartbeat,
     Hello,
     NamespaceInfo,
-    Reply,
     Welcome,
+    WorkerMessage,
 )
 
 PUSH = "ipc:///run/ws_push"
@@ -139,7 +139,7 @@ class FakeReceiver:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.batches: list[tuple[bytes, bytes]] = []
-        self.answers: list[tuple[bytes, Fenced]] = []
+        self.answers: list[tuple[bytes, GatewayAnswer]] = []
         self.closed = False
 
     def fileno(self) -> int:
@@ -149,7 +149,7 @@ class FakeReceiver:
         return self.batches.pop(0) if self.batches else None
 
     def answer(self, identity: bytes, data: bytes) -> None:
-        self.answers.append((identity, decode_fenced(data)))
+        self.answers.append((identity, decode_answer(data)))
 
     def close(self) -> None:
         self.closed = True
@@ -205,7 +205,9 @@ class FakeWorker:
         self.world.replies.batches.append((self.incarnation.encode(), encode(batch)))
         self.world.loop.fire(7)
 
-    def batch(self, messages: list[Reply], number: int, receiver: str = "gw", **acks: Any) -> Any:
+    def batch(
+        self, messages: list[WorkerMessage], number: int, receiver: str = "gw", **acks: Any
+    ) -> Any:
         return ReplyBatch(
             WIRE_VERSION,
             self.project,
@@ -231,7 +233,7 @@ class FakeWorker:
     def beat(self, accepting: bool = True) -> None:
         self.push(self.batch([Heartbeat(accepting)], 0))
 
-    def say(self, *messages: Reply, acks: dict[int, int] | None = None) -> None:
+    def say(self, *messages: WorkerMessage, acks: dict[int, int] | None = None) -> None:
         """One counted batch of replies."""
         self.number += 1
         self.push(self.batch(list(messages), self.number, acks=acks or {}))

@@ -15,13 +15,21 @@ from django_ws.wire import codec, messages
 from django_ws.wire.codec import (
     ReplyBatch,
     WireError,
+    decode_answer,
     decode_events,
-    decode_fenced,
     decode_handshake,
     decode_replies,
     encode,
 )
-from django_ws.wire.messages import WIRE_VERSION, Fenced, Handshake, Heartbeat, Message, Send
+from django_ws.wire.messages import (
+    WIRE_VERSION,
+    Fenced,
+    Handshake,
+    Heartbeat,
+    Message,
+    Role,
+    Send,
+)
 
 SECRET = b"the payload that no log may show"
 
@@ -31,6 +39,7 @@ blobs = st.binary(max_size=40)
 names = st.dictionaries(texts, texts, max_size=3)
 snapshots = st.builds(messages.Snapshot, blobs, texts, st.booleans())
 infos = st.builds(messages.NamespaceInfo, texts, st.integers(0, 9), st.floats(0, 9))
+positions = st.builds(messages.Position, numbers, texts)
 addresses = st.tuples(texts, st.integers(0, 65535))
 
 events = st.one_of(
@@ -74,6 +83,12 @@ replies = st.one_of(
     st.builds(messages.SaveSnapshot, numbers, snapshots),
     st.builds(messages.Retiring),
     st.builds(messages.Released, numbers, snapshots),
+    st.builds(messages.Identity, numbers, texts, texts),
+    st.builds(messages.Publish, numbers, texts, st.integers(1, 2), blobs, texts, texts),
+    st.builds(messages.Expel, numbers, texts, texts, texts, texts, st.just(4401), texts),
+    st.builds(messages.GetHistory, numbers, texts, st.none() | positions, numbers),
+    st.builds(messages.GetPosition, numbers, texts),
+    st.builds(messages.GetPresence, numbers, texts),
 )
 handshakes = st.builds(
     Handshake,
@@ -124,10 +139,10 @@ def test_a_handshake_comes_back_as_it_was(handshake: Handshake) -> None:
 
 
 def test_a_fenced_answer_comes_back_as_it_was() -> None:
-    assert decode_fenced(encode(Fenced("abc", "why"))) == Fenced("abc", "why")
+    assert decode_answer(encode(Fenced("abc", "why"))) == Fenced("abc", "why")
 
 
-DECODERS = [decode_events, decode_replies, decode_fenced]
+DECODERS = [decode_events, decode_replies, decode_answer]
 
 
 @given(st.binary(max_size=200))
@@ -156,16 +171,16 @@ def test_nesting_without_end_is_a_wire_error(decode: Callable[[bytes], Any]) -> 
         decode(header + b"\x91" * 100_000 + b"\xc0")
 
 
-@pytest.mark.parametrize("version", [0, 2, 99, -1])
+@pytest.mark.parametrize("version", [0, 3, 99, -1])
 @pytest.mark.parametrize("decode", [decode_events, decode_replies])
 def test_another_version_is_named(decode: Callable[[bytes], Any], version: int) -> None:
-    with pytest.raises(WireError, match=rf"version {version}, but this process speaks 1\b"):
+    with pytest.raises(WireError, match=rf"version {version}, but this process speaks 2\b"):
         decode(encode(batch([], version=version)))
 
 
 def test_another_version_is_named_whatever_else_is_in_it() -> None:
-    data = msgspec.msgpack.encode([2, {"all": "is"}, ["different"]])
-    with pytest.raises(WireError, match="version 2"):
+    data = msgspec.msgpack.encode([3, {"all": "is"}, ["different"]])
+    with pytest.raises(WireError, match="version 3"):
         decode_events(data)
 
 
@@ -178,7 +193,9 @@ def test_another_version_is_named_whatever_else_is_in_it() -> None:
         msgspec.msgpack.encode(SECRET),
         msgspec.msgpack.encode([WIRE_VERSION, SECRET.decode()]),
         msgspec.msgpack.encode([WIRE_VERSION, "p", "s", "r", 1, 0, [SECRET]]),
-        msgspec.msgpack.encode([WIRE_VERSION, "p", "s", "r", 1, 0, [[99, 1, SECRET]]]),
+        msgspec.msgpack.encode([1, "p", "s", "r", 1, 0, [[99, 1, SECRET]]]),
+        msgspec.msgpack.encode([WIRE_VERSION, "p", "s", "r", 1, 0, [[]]]),
+        msgspec.msgpack.encode([WIRE_VERSION, "p", "s", "r", 1, 0, [["99", 1, SECRET]]]),
         msgspec.msgpack.encode([WIRE_VERSION, "p", "s", "r", 1, 0, [[3, 1, SECRET, 1, b""]]]),
         encode(batch([Message(1, 2, 1, SECRET)]))[:-3],
         encode(batch([Message(1, 2, 1, SECRET)])) + b"x",
@@ -204,7 +221,7 @@ def test_replies_are_no_events_and_events_no_replies() -> None:
 
 
 def test_a_field_added_at_the_end_is_ignored() -> None:
-    old = [WIRE_VERSION, "p", "s", "r", 1, 0, [[5, 7, 1, b"data", {"new": ["field"]}]], {}, "new"]
+    old = [2, "p", "s", "r", 1, 0, [[5, 7, 1, b"data", {"new": ["field"]}]], {}, 2, "new"]
     assert decode_replies(msgspec.msgpack.encode(old)).messages == [Send(7, 1, b"data")]
 
 
@@ -217,15 +234,40 @@ def test_a_field_missing_at_the_end_gets_its_default() -> None:
     assert decode_replies(data).messages == [messages.Hello("e", 0, 1, 1.0, {}, {})]
 
 
-def test_tags_and_order_of_fields_are_those_of_version_1() -> None:
+@pytest.mark.parametrize("decode", [decode_events, decode_replies])
+def test_messages_of_a_newer_peer_stand_apart_and_take_no_other_along(
+    decode: Callable[[bytes], Any],
+) -> None:
+    known = [5, 7, 1] if decode is decode_events else [5, 7, 1, b"data"]
+    data = [2, "p", "s", "r", 4, 3, [[99, 1, SECRET], known, [98]], {}, 9]
+    found = decode(msgspec.msgpack.encode(data))
+    expected = messages.Confirm(7, 1) if decode is decode_events else Send(7, 1, b"data")
+    assert found.messages == [messages.Unknown(99), expected, messages.Unknown(98)]
+    assert (found.number, found.received, found.role) == (4, 3, 9)
+
+
+def test_what_a_newer_peer_says_wrongly_is_refused_all_the_same() -> None:
+    with pytest.raises(WireError, match="malformed"):
+        decode_replies(msgspec.msgpack.encode([2, "p", "s", "r", 4, 3, [[99], [5, "no", 1, b""]]]))
+
+
+def test_a_batch_of_version_1_is_read() -> None:
+    events = decode_events(bytes.fromhex("9801a170a173a1720100919503010201c4017880"))
+    assert events.messages == [Message(1, 2, 1, b"x")]
+    assert (events.version, events.role) == (1, Role.UNNAMED)
+
+
+def test_tags_and_order_of_fields_are_those_of_version_2() -> None:
     """Whoever changes these bytes needs another wire version."""
-    assert encode(batch([Message(1, 2, 1, b"x")])).hex() == (
-        "9801a170a173a1720100919503010201c4017880"
+    assert encode(batch([Message(1, 2, 1, b"x")], role=Role.GATEWAY)).hex() == (
+        "9902a170a173a1720100919503010201c401788001"
     )
     tags = {
         "Welcome": 1, "Connect": 2, "Message": 3, "Disconnect": 4, "Confirm": 5, "Release": 6,
         "Restore": 7, "Hello": 1, "Heartbeat": 2, "Accept": 3, "Refuse": 4, "Send": 5, "Close": 6,
         "Join": 7, "Leave": 8, "GroupSend": 9, "SaveSnapshot": 10, "Retiring": 11, "Released": 12,
+        "Identity": 13, "Publish": 32, "Expel": 33, "GetHistory": 34, "GetPosition": 35,
+        "GetPresence": 36, "Fenced": 1, "Answer": 2, "Failed": 3,
     }  # fmt: skip
     found = {name: getattr(messages, name).__struct_config__.tag for name in tags}
     assert found == tags

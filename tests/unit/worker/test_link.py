@@ -11,6 +11,7 @@ import pytest
 from django_ws.options import MAX_BATCH
 from django_ws.wire.codec import ReplyBatch, decode_replies
 from django_ws.wire.messages import (
+    WIRE_VERSION,
     Accept,
     Close,
     Heartbeat,
@@ -71,7 +72,7 @@ def socket() -> FakeSocket:
 @pytest.fixture
 def link(socket: FakeSocket) -> GatewayLink:
     link = GatewayLink(0, socket, "p", "w1")
-    link.welcome("gw", 1000)
+    link.welcome("gw", 1000, WIRE_VERSION)
     return link
 
 
@@ -295,7 +296,7 @@ def test_a_lost_link_swallows_and_its_successor_starts_anew(
     link.done(1, 2, None)
     link.flush()
     assert not link.hurry
-    successor.welcome("gw2", 1000)
+    successor.welcome("gw2", 1000, WIRE_VERSION)
     successor.put(Accept(1, ""))
     successor.flush()
     assert [(batch.receiver, batch.number) for batch in socket.batches] == [("gw", 1), ("gw2", 1)]

@@ -15,7 +15,15 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, ClassVar
 
 from ...wire.codec import decode_events
-from ...wire.messages import Confirm, Connect, Disconnect, Event, Restore
+from ...wire.messages import (
+    WIRE_VERSION,
+    Confirm,
+    Connect,
+    Disconnect,
+    Event,
+    Restore,
+    Unknown,
+)
 from .. import hygiene
 from ..connection import WorkerConnection
 from ..hangs import HangWatch
@@ -166,7 +174,8 @@ def _read(
                     continue
                 if isinstance(event, Disconnect):
                     connection.ended(event)
-                inbox.put((connection, event))
+                if not isinstance(event, Unknown):  # both ends are of one release
+                    inbox.put((connection, event))
 
 
 def _open(
@@ -177,7 +186,7 @@ def _open(
     settings: Settings,
 ) -> WorkerConnection:
     link = GatewayLink(0, _Stream(sock), "", "")
-    link.welcome(gateway, settings.max_pending)
+    link.welcome(gateway, settings.max_pending, WIRE_VERSION)
     connection = WorkerConnection(
         event.conn,
         event.namespace,

@@ -28,10 +28,10 @@ from ...wire.messages import (
     Event,
     Refuse,
     Released,
-    Reply,
     Restore,
     SaveSnapshot,
     Snapshot,
+    WorkerMessage,
 )
 from ..connection import WorkerConnection
 from .base import EventSource, Executor, Settings
@@ -284,16 +284,17 @@ class MultiprocessExecutor(Executor):
         link = connection.link
         for piece in child.frames.feed(data):
             batch = decode_replies(piece)
-            for message in batch.messages:
+            messages = [each for each in batch.messages if isinstance(each, WorkerMessage)]
+            for message in messages:
                 self._note(child, message)
-            link.pass_on(batch.messages, batch.acks)
+            link.pass_on(messages, batch.acks)
             for seq in batch.acks.values():
                 if child.disconnect is not None and seq >= child.disconnect.seq:
                     child.finished = True
         link.flush()
         return True
 
-    def _note(self, child: Child, message: Reply) -> None:
+    def _note(self, child: Child, message: WorkerMessage) -> None:
         if isinstance(message, SaveSnapshot):
             child.snapshot = message.snapshot
         elif isinstance(message, Accept):

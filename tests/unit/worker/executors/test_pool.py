@@ -15,6 +15,7 @@ from django_ws.base import WebSocketHandler
 from django_ws.wire.codec import encode
 from django_ws.wire.messages import (
     TEXT,
+    WIRE_VERSION,
     Connect,
     Disconnect,
     Event,
@@ -44,7 +45,7 @@ class Source:
     def __init__(self) -> None:
         self.socket = FakeSocket()
         self.link = GatewayLink(0, self.socket, "p", "w")
-        self.link.welcome("gw", 1024 * 1024)
+        self.link.welcome("gw", 1024 * 1024, WIRE_VERSION)
         self.condition = threading.Condition()
         self.waiting: list[tuple[WorkerConnection, Event]] = []
         self.polling = 0
