@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from django_ws.gateway.shared import Shared
 from tests.integration.gateway_harness import Client, Gateway, connected, gateway, masked
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -277,7 +278,7 @@ class TestCompression:
         self, server: Gateway, client: Client
     ) -> None:
         session = server.session
-        server.call(lambda: session.client.send_frame(b"\x81\x02hi", TEXT, b"hi"))
+        server.call(lambda: session.client.send_shared(Shared("g", TEXT, b"hi")))
         first, data = client.read()
         assert (first, self.inflate(data)) == (0xC1, b"hi")
 

@@ -16,6 +16,7 @@ import pytest
 from django_ws.base import WebSocketHandler
 from django_ws.exceptions import Reject, SendTimeout
 from django_ws.gateway.session import Session
+from django_ws.gateway.shared import Shared
 from django_ws.gateway.workers import Registry
 from django_ws.options import GatewayConfig, Limits, NamespaceConfig, WorkerConfig
 from django_ws.wire.messages import BINARY, TEXT, Accept, Handshake, Refuse
@@ -109,8 +110,8 @@ class Client:
         self.got.append(data)
         self.came.set()
 
-    def send_frame(self, frame: bytes, opcode: int, data: bytes) -> None:
-        self.send(opcode, data)
+    def send_shared(self, message: Shared) -> None:
+        self.send(message.opcode, message.data)
 
     def close(self, code: int, reason: str) -> None:
         if self.closed is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..wire.messages import GroupSend
-from .clients.framing import frame
+from .shared import Shared
 
 if TYPE_CHECKING:
     from .session import Session
@@ -47,13 +47,13 @@ class Hub:
             session.groups = groups
 
     def publish(self, message: GroupSend) -> None:
-        """Send a message to every member but ``exclude``; framed once for all of them."""
+        """Send a message to every member but ``exclude``."""
         members = self._groups.get(message.group)
         if not members:
             return
-        data = frame(message.opcode, message.data)
+        shared = Shared(message.group, message.opcode, message.data, message.event, message.json)
         exclude = message.exclude
         # A copy: a member that is too slow leaves while this runs.
         for conn, session in list(members.items()):
             if conn != exclude:
-                session.send_group(data, message)
+                session.send_shared(shared)

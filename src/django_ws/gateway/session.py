@@ -14,7 +14,6 @@ from ..wire.messages import (
     Confirm,
     Connect,
     Disconnect,
-    GroupSend,
     Message,
     Refuse,
     Release,
@@ -23,6 +22,7 @@ from ..wire.messages import (
     Sequenced,
     Snapshot,
 )
+from .shared import Shared
 
 if TYPE_CHECKING:
     from .sessions import Sessions
@@ -34,12 +34,16 @@ _NO_SNAPSHOT = Snapshot()
 
 
 class Client(Protocol):
-    """What a session needs of a browser's connection."""
+    """What a session needs of a browser's connection.
+
+    Attributes:
+        writable: the queued bytes are below ``max_pending``.
+    """
 
     writable: bool
 
     def send(self, opcode: int, data: bytes) -> None: ...
-    def send_frame(self, frame: bytes, opcode: int, data: bytes) -> None: ...
+    def send_shared(self, message: Shared) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
     def resume(self) -> None: ...
 
@@ -117,7 +121,7 @@ class Session:
         self._sessions = sessions
         self._client: Client | None = None
         # Between Accept and the hand-off of the socket; bounded by the worker's send window.
-        self._backlog: list[Send | Close | tuple[bytes, GroupSend]] | None = None
+        self._backlog: list[Send | Close | Shared] | None = None
         self._window = 0  # bytes of unacked messages
         self._full = False
         self._received = 0  # bytes from the worker that are not confirmed yet
@@ -136,7 +140,7 @@ class Session:
             elif isinstance(item, Close):
                 client.close(item.code, item.reason)
             else:
-                client.send_frame(item[0], item[1].opcode, item[1].data)
+                client.send_shared(item)
         if self._confirm_due and client.writable:
             self._confirm()
 
@@ -267,21 +271,21 @@ class Session:
             self.worker.post(Confirm(self.conn, self._received))
         self._received = 0
 
-    def send_group(self, frame: bytes, message: GroupSend) -> None:
-        """A group's message, framed already. A member that does not read is closed 3008."""
+    def send_shared(self, message: Shared) -> None:
+        """A group's message. A member that does not read is closed 3008."""
         client = self._client
         if client is None:
             if self._backlog is not None:
-                self._backlog.append((frame, message))
+                self._backlog.append(message)
             return
         if not client.writable:
             # What its own handler sent is bounded by the send window; this is on top of it.
-            self._group_backlog += len(frame)
+            self._group_backlog += len(message.data)
             if self._group_backlog > self._sessions.max_pending:
                 self._sessions.counters["closed_slow"] += 1
                 client.close(3008, "too slow")
                 return
-        client.send_frame(frame, message.opcode, message.data)
+        client.send_shared(message)
 
     def close(self, close: Close) -> None:
         """The worker closes the connection; what it has not had yet is not for it any more."""

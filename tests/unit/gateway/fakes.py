@@ -11,6 +11,7 @@ import pytest
 
 from django_ws.gateway import workers
 from django_ws.gateway.session import Session
+from django_ws.gateway.shared import Shared
 from django_ws.gateway.workers import Registry
 from django_ws.options import GatewayConfig, Limits
 from django_ws.wire.codec import ReplyBatch, decode_answer, decode_events, encode
@@ -169,8 +170,8 @@ class FakeClient:
     def send(self, opcode: int, data: bytes) -> None:
         self.got.append(data)
 
-    def send_frame(self, frame: bytes, opcode: int, data: bytes) -> None:
-        self.got.append(data)
+    def send_shared(self, message: Shared) -> None:
+        self.got.append(message.data)
 
     def close(self, code: int, reason: str) -> None:
         if self.closed is None:

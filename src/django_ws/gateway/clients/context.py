@@ -10,29 +10,15 @@ from ...options import Limits
 from ...wire.messages import Accept, Refuse
 from ..counters import Counters
 from ..pings import Pings, Stalls
+from ..session import Client
 
-__all__ = ["MAX_CONTROL", "Client", "Context", "Released", "Session"]
+__all__ = ["MAX_CONTROL", "Context", "Released", "Session"]
 
 #: Stands for "no limit" where a number is needed.
 UNLIMITED = 2**62
 
 #: Bytes of the payload of a control frame (RFC 6455 §5.5).
 MAX_CONTROL = 125
-
-
-class Client(Protocol):
-    """What a session needs of a connection.
-
-    Attributes:
-        writable: the queued bytes are below ``max_pending``.
-    """
-
-    writable: bool
-
-    def send(self, opcode: int, data: bytes) -> None: ...
-    def send_frame(self, frame: bytes, opcode: int, data: bytes) -> None: ...
-    def close(self, code: int, reason: str) -> None: ...
-    def resume(self) -> None: ...
 
 
 class Session(Protocol):

@@ -11,6 +11,7 @@ from typing import cast
 from websockets.extensions import Extension
 
 from ...wire.messages import TEXT
+from ..shared import Shared
 from .context import Context, Session
 from .framing import PING_FRAME, close_frame, frame
 from .receiving import CLOSED, CLOSING, OPEN, Receiver
@@ -34,6 +35,10 @@ class _Gone:
 
 
 _GONE = cast(asyncio.Transport, _Gone())
+
+
+def _frame(message: Shared) -> bytes:
+    return frame(message.opcode, message.data)
 
 
 class Connection(Receiver):
@@ -127,12 +132,12 @@ class Connection(Receiver):
             else:
                 self._transport.write(frame(opcode, data))
 
-    def send_frame(self, frame: bytes, opcode: int, data: bytes) -> None:
-        """Send a message that many get and that is framed already."""
+    def send_shared(self, message: Shared) -> None:
+        """Send a message that many get; framed once for all of them."""
         if self._core is not None:
-            self.send(opcode, data)
+            self.send(message.opcode, message.data)
         elif self.state is OPEN:
-            self._transport.write(frame)
+            self._transport.write(message.encoded(Connection, _frame))
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; what was sent before still goes out."""
