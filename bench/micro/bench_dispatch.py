@@ -10,6 +10,7 @@ from django_ws.worker.executors import averages
 from django_ws.worker.executors.base import Executor, Settings
 from django_ws.worker.executors.pool import PoolExecutor, PoolThread
 from django_ws.worker.link import GatewayLink
+from django_ws.worker.turn import handle
 
 MESSAGE = Message(1, 2, TEXT, b"x" * 64)
 
@@ -57,7 +58,7 @@ def connected(handler, executor):
         "default", {}, "http", "/socket/", "", [], ("127.0.0.1", 1), ("127.0.0.1", 2), [], 0.0
     )
     connection = WorkerConnection(1, "default", encode(handshake), handler, link, executor)
-    assert connection.handle(Connect(1, 1, "default", encode(handshake)))
+    assert handle(connection, Connect(1, 1, "default", encode(handshake)))
     link.flush()
     return connection
 
@@ -74,7 +75,7 @@ def bench_handle(benchmark, handler):
     connection = connected(handler, Quiet(Source(), Settings()))
 
     def run():
-        connection.handle(MESSAGE)
+        handle(connection, MESSAGE)
         emptied(connection)
 
     benchmark(run)

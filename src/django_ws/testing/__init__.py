@@ -32,6 +32,7 @@ from .. import conf
 from ..base import WebSocketHandler, as_message
 from ..exceptions import ConnectionClosed
 from ..wire.messages import Handshake
+from ..worker.driver import drive
 from ..worker.lifecycle import Lifecycle, Refusal
 from .connection import LocalConnection
 
@@ -143,7 +144,7 @@ class WebSocketClient:
         connection = LocalConnection(handshake, self.waits)
         lifecycle = Lifecycle(handler_class, connection, reraise=self.raise_handler_exceptions)
         try:
-            lifecycle.connect()
+            drive(lifecycle, connection, lifecycle.connect())
         except Refusal as refusal:
             self.status, self.reason = refusal.status, refusal.reason
             return False
@@ -205,7 +206,7 @@ class WebSocketClient:
         if connection.closed:
             raise ConnectionClosed(connection.close_code or 1006, connection.close_reason)
         try:
-            lifecycle.message(as_message(message))
+            drive(lifecycle, connection, lifecycle.message(as_message(message)))
         finally:
             self._end_if_closed()
 
@@ -294,4 +295,4 @@ class WebSocketClient:
         lifecycle, connection = self._require()
         if connection.closed and not self._ended:
             self._ended = True
-            lifecycle.close()
+            drive(lifecycle, connection, lifecycle.close())

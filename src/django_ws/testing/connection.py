@@ -23,7 +23,7 @@ PATIENCE = 100
 
 
 class LocalConnection:
-    """What a handler under test talks to; ``base.Connection`` and ``lifecycle.Host``.
+    """What a handler under test talks to; ``lifecycle.Host`` and ``driver.Surroundings``.
 
     Args:
         handshake: the upgrade request.

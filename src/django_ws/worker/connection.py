@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..base import WebSocketHandler
 from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
@@ -17,44 +18,64 @@ from ..wire.messages import (
     TEXT,
     Accept,
     Close,
-    Connect,
     Disconnect,
     Event,
     GroupSend,
     Handshake,
     Join,
     Leave,
-    Message,
     Refuse,
-    Released,
     Restore,
-    SaveSnapshot,
     Send,
-    Snapshot,
     WorkerMessage,
 )
 from . import hygiene
-from .lifecycle import Lifecycle, Refusal
-from .request import HandshakeRequest, user_key
-from .state import decode_state, encode_state
+from .handover import Handover
+from .lifecycle import Lifecycle
+from .link import GatewayLink
+from .request import HandshakeRequest
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
-    from .executors import Executor
-    from .link import GatewayLink
+__all__ = ["Link", "Runner", "WorkerConnection"]
 
-__all__ = ["WorkerConnection"]
 
-logger = logging.getLogger("django_ws.worker")
+class Runner(Protocol):
+    """What a connection needs of the executor that runs its hooks.
+
+    Attributes:
+        max_outgoing: bytes of the largest message a handler may send.
+        send_timeout: seconds ``send`` waits for a client that does not read; 0 for ever.
+        stopping: hooks that loop are to come to an end.
+    """
+
+    max_outgoing: int
+    send_timeout: float
+    stopping: bool
+
+    def sent(self, link: Link) -> None:
+        """Something was put into the outbox from a hook or another thread."""
+
+    def parked(self) -> AbstractContextManager[None]:
+        """Around what lets a hook wait for its browser or for time to pass."""
+
+    def here(self) -> object:
+        """What the running thread is called in :attr:`WorkerConnection.thread`."""
+
+    def frame_of(self, thread: object) -> FrameType | None:
+        """The innermost frame of the thread that runs a connection's hook."""
+
+    def cannot_move(self, handler_class: type[WebSocketHandler], reason: str) -> None:
+        """Say once per class why its connections are closed when a worker is replaced."""
 
 
 class WorkerConnection:
-    """One connection: a handler's view of it (``base.Connection``) and what executors run.
+    """One connection: what its handler talks to (``base.Connection``), and what belongs to it.
 
-    One thread at a time runs :meth:`handle`; the executor sees to that. ``send`` and ``wait`` may
-    be called from any thread.
+    One thread at a time runs its hooks (:func:`.turn.handle`); the executor sees to that. ``send``
+    and ``wait`` may be called from any thread.
 
     Attributes:
         busy, queue: the pool's, under its lock: whether a thread has or will have this
@@ -64,6 +85,7 @@ class WorkerConnection:
         closed_here: closed by the handler, so that no further message reaches it.
         over: the last hook has run, so an event that comes all the same is dropped.
         unconfirmed: bytes sent and not confirmed; guarded by the link's lock.
+        loaded_request: :attr:`request`, if anybody has asked for it.
         thread: what the executor needs in order to find the stack of the running hook.
         hook_started: ``time.monotonic()`` at which the running hook began; 0 while none runs.
     """
@@ -73,9 +95,7 @@ class WorkerConnection:
         "_buffer",
         "_buffered",
         "_handshake",
-        "_request",
-        "_saved",
-        "_state",
+        "_kwargs",
         "_waker",
         "busy",
         "close_code",
@@ -86,10 +106,11 @@ class WorkerConnection:
         "executor",
         "groups",
         "handler_class",
+        "handover",
         "hook_started",
-        "interrupted",
         "lifecycle",
         "link",
+        "loaded_request",
         "namespace",
         "over",
         "queue",
@@ -105,8 +126,8 @@ class WorkerConnection:
         namespace: str,
         handshake: bytes,
         handler_class: type[WebSocketHandler],
-        link: GatewayLink,
-        executor: Executor,
+        link: Link,
+        executor: Runner,
     ) -> None:
         self.conn = conn
         self.namespace = namespace
@@ -114,6 +135,7 @@ class WorkerConnection:
         self.link = link
         self.executor = executor
         self.lifecycle = Lifecycle(handler_class, self)
+        self.handover = Handover(handler_class)
         self.busy = False
         self.queue: list[Event] = []
         self.runner: object = None
@@ -126,12 +148,10 @@ class WorkerConnection:
         self.subprotocol: str | None = None
         self.groups: frozenset[str] = frozenset()
         self.unconfirmed = 0
-        self.interrupted = False
         self.hook_started = 0.0
-        self._handshake: bytes | Handshake = handshake
-        self._request: HandshakeRequest | None = None
-        self._state: dict[str, Any] | None = None
-        self._saved = (b"", "", True)
+        self._handshake = handshake
+        self._kwargs: Mapping[str, str] | None = None
+        self.loaded_request: HandshakeRequest | None = None
         # What a hook sends before the connection is accepted; bounded by the largest message a
         # handler may send, guarded by the link's lock.
         self._buffer: list[WorkerMessage] | None = None
@@ -146,19 +166,20 @@ class WorkerConnection:
 
     @property
     def handshake(self) -> Handshake:
-        if isinstance(self._handshake, bytes):
-            return decode_handshake(self._handshake)
-        return self._handshake
+        """Decoded at each call: it takes up more room than all else of an idle connection."""
+        return decode_handshake(self._handshake)
 
     @property
     def kwargs(self) -> Mapping[str, str]:
-        return self.handshake.kwargs
+        if self._kwargs is None:
+            self._kwargs = self.handshake.kwargs
+        return self._kwargs
 
     @property
     def request(self) -> HandshakeRequest:
-        if self._request is None:
-            self._request = HandshakeRequest(self.handshake, self._saved[1])
-        return self._request
+        if self.loaded_request is None:
+            self.loaded_request = HandshakeRequest(self.handshake, self.handover.user)
+        return self.loaded_request
 
     @property
     def user(self) -> AbstractBaseUser | AnonymousUser:
@@ -169,9 +190,7 @@ class WorkerConnection:
 
     @property
     def state(self) -> dict[str, Any]:
-        if self._state is None:
-            self._state = decode_state(self._saved[0])
-        return self._state
+        return self.handover.state
 
     @property
     def closed(self) -> bool:
@@ -182,7 +201,7 @@ class WorkerConnection:
         return self.executor.stopping
 
     def select_subprotocol(self, name: str | None) -> None:
-        if self._buffer is None:
+        if not self.deciding:
             raise RuntimeError("a subprotocol can only be chosen in on_connect")
         if name is not None and name not in self.handshake.subprotocols:
             raise ValueError(f"the client does not offer the subprotocol {name!r}")
@@ -276,30 +295,35 @@ class WorkerConnection:
                 self.link.flush_all()  # this has no window, so here it is held up
 
     def wait(self, seconds: float | None) -> bool:
-        hygiene.release()
+        hygiene.give_back()
         self.link.flush()
-        self.hook_started, started = 0.0, self.hook_started
+        # A thread of the handler's own may wait, too, whether or not a hook runs meanwhile.
+        in_hook = self.executor.here() == self.thread and self.hook_started > 0
+        if in_hook:
+            self.hook_started = 0.0
         with self.executor.parked():
             ended = self._wait_for(lambda: self.closing or self.executor.stopping, seconds)
-        if started:
+        if in_hook:
             self.hook_started = time.monotonic()
         if ended and not self.closing:
-            self.interrupted = True
+            self.handover.interrupt()
         return ended
 
     # ------------------------------------------------------------------ for the lifecycle
 
     def before_hook(self) -> None:
         self.hook_started = time.monotonic()
-        hygiene.before_hook()
+        if hygiene.thread.dirty:
+            hygiene.tidy()
 
     def after_hook(self) -> None:
         self.hook_started = 0.0
         try:
-            if self._request is not None:
-                self._request.end_hook()
+            if self.loaded_request is not None:
+                self.loaded_request.end_hook()
         finally:
-            hygiene.after_hook()
+            if hygiene.thread.dirty:
+                hygiene.tidy()
 
     # ------------------------------------------------------------------ for the receiving thread
 
@@ -308,6 +332,12 @@ class WorkerConnection:
         if not self.closing:
             self.close_code, self.close_reason = event.code, event.reason
             self.closing = True
+        self.wake()
+
+    def confirmed(self, size: int) -> None:
+        """The client has read: the send window opens by ``size`` bytes."""
+        with self.link.lock:
+            self.unconfirmed = max(0, self.unconfirmed - size)
         self.wake()
 
     def wake(self) -> None:
@@ -326,128 +356,57 @@ class WorkerConnection:
         with waker:
             return waker.wait_for(ready, seconds)
 
+    # ------------------------------------------------------------------ the handshake
+
+    @property
+    def deciding(self) -> bool:
+        """Whether ``on_connect`` runs, so that what it sends is kept until it has said yes."""
+        return self._buffer is not None
+
+    def decide(self) -> None:
+        """``on_connect`` begins."""
+        self._buffer = []
+
+    def accept(self, user: str, session: str) -> None:
+        """It said yes; what it sent goes out behind that."""
+        with self.link.lock:
+            # Other threads may be sending, and nothing may overtake what they sent before.
+            buffer, self._buffer = self._buffer or [], None
+            self.link.append(Accept(self.conn, self.subprotocol or "", user, session), *buffer)
+
+    def refuse(self, status: int, reason: str) -> None:
+        """It said no."""
+        self.closing = True
+        self._buffer = None
+        self.link.put(Refuse(self.conn, status, reason))
+
     # ------------------------------------------------------------------ for executors
 
     def turn_away(self, refusal: Refuse) -> None:
         """There is nothing to run the handler with."""
-        self.over = self.closing = True
         self.link.put(refusal)
-        self.link.done(self.conn, 0, None)
-        self.link.connections.pop(self.conn, None)
+        self.closing = True
+        self.end(0)
         self.link.flush()
+
+    def end(self, seq: int) -> None:
+        """Its last event is handled."""
+        self.link.done(self.conn, seq, None)
+        self.over = True
+        self.link.connections.pop(self.conn, None)
+
+    def restored(self, event: Restore) -> None:
+        """Take over what the former worker knew."""
+        self.handover.take(event.snapshot)
+        self.subprotocol = event.subprotocol or None
+        self.groups = frozenset(event.groups)
+        self.unconfirmed = event.window
 
     def stack(self) -> str:
         """Where the running hook is, as a traceback has it; for logs."""
         frame = self.executor.frame_of(self.thread)
         return "".join(traceback.format_stack(frame)) if frame is not None else "(unknown)"
 
-    def handle(self, event: Event) -> bool:
-        """Run the hooks for one event and acknowledge it.
 
-        Returns:
-            False once the connection has ended here, so that nothing more may come.
-        """
-        if self.over:
-            # The receiving thread had looked it up before its last hook was done.
-            self.link.done(self.conn, 0, None)
-            return False
-        alive, seq, saved = True, 0, None
-        try:
-            if type(event) is Message:
-                seq = event.seq
-                if not self.closed_here:
-                    data = event.data
-                    self.lifecycle.message(data.decode() if event.opcode == TEXT else data)
-            elif isinstance(event, Connect):
-                seq = event.seq
-                alive = self._handle_connect()
-            elif isinstance(event, Disconnect):
-                seq = event.seq
-                alive = False
-                self.lifecycle.close()
-            elif isinstance(event, Restore):
-                seq = event.seq
-                self.lifecycle.restore(event.seq > 1, event.ended)
-            else:
-                alive = self._handle_release()
-            if alive:
-                saved = self._save()
-        except Exception:
-            # What hooks raise does not get here; whatever this is, the thread has others to serve.
-            logger.exception("%s: connection %s failed", self.namespace, self.id)
-            self.close(1011, "internal error")
-        self.link.done(self.conn, seq, saved)
-        if not alive:
-            self.over = True
-            self.link.connections.pop(self.conn, None)
-        return alive
-
-    def _handle_connect(self) -> bool:
-        self._buffer = []
-        user = ""
-        try:
-            self.lifecycle.connect()
-            if self.executor.count_users:
-                user = self._counted_user()
-        except Exception as error:
-            if not isinstance(error, Refusal):
-                logger.exception("%s: connection %s failed", self.namespace, self.id)
-                error = Refusal(500, "")
-            self.closing = True
-            self._buffer = None
-            self.link.put(Refuse(self.conn, error.status, error.reason))
-            return False
-        with self.link.lock:
-            # Other threads may be sending, and nothing may overtake what they sent before.
-            buffer, self._buffer = self._buffer, None
-            self.link.append(Accept(self.conn, self.subprotocol or "", user), *buffer)
-        return True
-
-    def _counted_user(self) -> str:
-        """Whose connection it is, also if no hook has asked for the user yet."""
-        self.before_hook()
-        try:
-            return user_key(self.user) if self.user.is_authenticated else ""
-        finally:
-            self.after_hook()
-
-    def _handle_release(self) -> bool:
-        """Give the connection back, or close it if only this process can continue it."""
-        state, user, movable = self._saved
-        if not movable:
-            self.executor.cannot_move(self.handler_class)
-            self.close(1012, "service restart")
-            return True
-        self.closing = True
-        self.link.put(Released(self.conn, Snapshot(state, user, movable)))
-        return False
-
-    def restored(self, event: Restore) -> None:
-        """Take over what the former worker knew."""
-        snapshot = event.snapshot
-        self._saved = (snapshot.state, snapshot.user, True)
-        self.subprotocol = event.subprotocol or None
-        self.groups = frozenset(event.groups)
-        self.unconfirmed = event.window
-
-    def _save(self) -> SaveSnapshot | None:
-        """The snapshot, if it changed with this hook."""
-        state, user, movable = self._saved
-        handler = self.lifecycle.handler
-        now_movable = (
-            not (handler.__dict__ or self.interrupted)
-            or self.handler_class.on_restore is not WebSocketHandler.on_restore
-        )
-        if self._state is None and self._request is None and now_movable is movable:
-            return None
-        if self._state is not None:
-            try:
-                state = encode_state(self._state, state)
-            except (TypeError, ValueError, RuntimeError) as error:
-                self.lifecycle._failed("state", error)
-        if self._request is not None:
-            user = self._request.user_key(user)
-        if self._saved == (state, user, now_movable):
-            return None
-        self._saved = (state, user, now_movable)
-        return SaveSnapshot(self.conn, Snapshot(*self._saved))
+#: The link that such connections are on.
+Link = GatewayLink[WorkerConnection]

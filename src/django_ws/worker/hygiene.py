@@ -13,7 +13,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-__all__ = ["after_hook", "before_hook", "end_of_thread", "release"]
+__all__ = ["end_of_thread", "give_back", "thread", "tidy"]
 
 
 class _Thread(threading.local):
@@ -26,31 +26,30 @@ class _Thread(threading.local):
     dirty = False
 
 
-_thread = _Thread()
+thread = _Thread()
 
 
 def _note(**kwargs: Any) -> None:
-    _thread.dirty = True
+    thread.dirty = True
 
 
 connection_created.connect(_note, dispatch_uid="django_ws.worker.hygiene")
 
 
-def before_hook() -> None:
-    """Get rid of connections that broke or grew too old since the last hook of this thread."""
-    if _thread.dirty:
-        _tidy()
+def tidy() -> None:
+    """At both ends of a hook in a thread that is dirty: get rid of connections that broke, grew too
+    old, or are to be used no longer (``CONN_MAX_AGE``, errors)."""
+    dirty = False
+    for connection in connections.all(initialized_only=True):
+        connection.queries_log.clear()
+        connection.close_if_unusable_or_obsolete()
+        dirty = dirty or connection.connection is not None
+    thread.dirty = dirty
 
 
-def after_hook() -> None:
-    """Close connections that are to be used no longer (``CONN_MAX_AGE``, errors)."""
-    if _thread.dirty:
-        _tidy()
-
-
-def release() -> None:
+def give_back() -> None:
     """Give this thread's connections back, but for those in a transaction: it goes on waiting."""
-    if not _thread.dirty:
+    if not thread.dirty:
         return
     dirty = False
     for connection in connections.all(initialized_only=True):
@@ -59,20 +58,11 @@ def release() -> None:
         else:
             connection.close()
             dirty = dirty or connection.connection is not None
-    _thread.dirty = dirty
+    thread.dirty = dirty
 
 
 def end_of_thread() -> None:
     """Close every connection of this thread, which runs no further hook."""
-    if _thread.dirty:
+    if thread.dirty:
         connections.close_all()
-        _thread.dirty = False
-
-
-def _tidy() -> None:
-    dirty = False
-    for connection in connections.all(initialized_only=True):
-        connection.queries_log.clear()
-        connection.close_if_unusable_or_obsolete()
-        dirty = dirty or connection.connection is not None
-    _thread.dirty = dirty
+        thread.dirty = False

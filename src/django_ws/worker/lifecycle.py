@@ -1,13 +1,15 @@
-"""Runs the hooks of one connection, in order; the caller sees to "one at a time".
+"""Which hook of a connection runs next, and what its end means.
 
 The one place that knows what hooks mean: which message goes where, what a return value or an
-exception does. Used by workers, and by ``django_ws.testing`` in the test's own thread.
+exception does. It runs none of them: each method says what is to be run (:data:`Call`), and whoever
+runs it (:mod:`.driver`) tells :meth:`Lifecycle.returned` or :meth:`Lifecycle.raised` what became of
+it, and hears what comes next. Used by workers, and by ``django_ws.testing`` in the test's thread.
 """
 
 from __future__ import annotations
 
 import logging
-from contextvars import copy_context
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from django.core.exceptions import PermissionDenied
@@ -15,9 +17,12 @@ from django.core.exceptions import PermissionDenied
 from ..base import Connection, InvalidMessage, WebSocketHandler
 from ..exceptions import ConnectionClosed, Reject
 
-__all__ = ["Host", "Lifecycle", "Refusal"]
+__all__ = ["Call", "Host", "Lifecycle", "Refusal"]
 
 logger = logging.getLogger("django_ws.handler")
+
+#: A hook to be run: its name and its arguments. The name is all the state there is between two.
+Call = tuple[str, tuple[Any, ...]]
 
 
 class Host(Connection, Protocol):
@@ -26,12 +31,6 @@ class Host(Connection, Protocol):
     @property
     def closed_here(self) -> bool:
         """Whether the handler has closed it, so that it gets no further message."""
-
-    def before_hook(self) -> None:
-        """Called before every hook: database hygiene."""
-
-    def after_hook(self) -> None:
-        """Called after every hook, also a failed one: hygiene, session. Raises what is wrong."""
 
 
 class Refusal(Exception):
@@ -49,9 +48,9 @@ class Refusal(Exception):
 
 
 class Lifecycle:
-    """The hooks of one connection.
+    """The hooks of one connection; the caller sees to "one at a time".
 
-    Whatever leaves a hook stays here, ``SystemExit`` and ``asyncio.CancelledError`` included: the
+    Whatever leaves a hook ends here, ``SystemExit`` and ``asyncio.CancelledError`` included: the
     thread that ran it has other connections to serve.
 
     Args:
@@ -60,144 +59,132 @@ class Lifecycle:
         reraise: let exceptions of hooks out instead of handling them as a worker does (for tests).
 
     Attributes:
-        handler: the instance; made by :meth:`connect` or :meth:`restore`.
+        handler: the instance; not there until :meth:`connect` or :meth:`restore` has made it.
+        made: whether it is there.
         opened: whether ``on_open`` has had its message.
     """
 
-    __slots__ = ("handler", "host", "opened", "reraise")
+    __slots__ = ("handler", "handler_class", "host", "made", "opened", "reraise")
 
     handler: WebSocketHandler
 
     def __init__(
         self, handler_class: type[WebSocketHandler], host: Host, *, reraise: bool = False
     ) -> None:
-        # The instance may fail in its __init__, so `connect` makes it, where that is handled.
-        self.handler = handler_class  # type: ignore[assignment]
+        self.handler_class = handler_class
         self.host = host
+        self.made = False
         self.opened = False
         self.reraise = reraise
 
-    def connect(self) -> None:
-        """Run ``on_connect``.
+    # ------------------------------------------------------------------ what happens
+
+    def connect(self) -> Call:
+        """A browser asks to connect.
 
         Raises:
-            Refusal: The handshake is to be refused; ``on_close`` will not run.
+            Refusal: The handshake is to be refused; nothing else runs. :meth:`returned` and
+                :meth:`raised` raise it, too.
         """
         try:
             self._instantiate()
-            verdict = self._run("on_connect")
-            if verdict is not None and not isinstance(verdict, bool):
-                raise TypeError(
-                    f"on_connect returned {type(verdict).__name__}: return None or True to accept, "
-                    "False to refuse (or raise Reject)"
-                )
-        except Reject as refusal:
-            raise Refusal(refusal.status, refusal.reason) from None
-        except PermissionDenied:
-            raise Refusal(403, "") from None
-        except ConnectionClosed:
-            # The browser went away while the hook ran: nobody sees the status.
-            raise Refusal(500, "") from None
         except BaseException as exception:
-            if self.reraise:
-                raise
-            self._log("on_connect", exception)
-            raise Refusal(500, "") from None
-        if verdict is False:
-            raise Refusal(403, "")
+            raise self._refusal(exception) from None
+        return "on_connect", ()
 
-    def restore(self, opened: bool, ended: bool) -> None:
+    def restore(
+        self, opened: bool, ended: bool, furnish: Callable[[WebSocketHandler], None]
+    ) -> Call | None:
         """Make a new instance for a connection that another worker had.
 
         Args:
             opened: it has had its first message.
             ended: only ``on_close`` is left, so ``on_restore`` does not run.
+            furnish: gives the instance the attributes of the former one.
         """
         self.opened = opened
         try:
             self._instantiate()
-            if not ended:
-                self._run("on_restore")
+            furnish(self.handler)
         except BaseException as exception:
-            self._failed("on_restore", exception)
+            return self._failed("on_restore", exception)
+        return None if ended else ("on_restore", ())
 
-    def message(self, data: str | bytes) -> None:
-        """Run ``on_message``; for the first message ``on_open`` before it, or instead of it."""
-        hook = "on_message"
+    def message(self, data: str | bytes) -> Call | None:
+        """A message came: the first one is ``on_open``'s."""
         try:
             message = self.handler._decode(data)
-            if not self.opened:
-                self.opened = True
-                hook = "on_open"
-                # Closed by the browser, it still gets its message; closed by the hook, it does not.
-                if self._run(hook, message) is not None or self.host.closed_here:
-                    return
-                hook = "on_message"
-            self._run(hook, message)
         except BaseException as exception:
-            self._failed(hook, exception)
+            return self._failed("on_message" if self.opened else "on_open", exception)
+        if self.opened:
+            return "on_message", (message,)
+        self.opened = True
+        return "on_open", (message,)
 
-    def close(self) -> None:
-        """Run ``on_close``; what it raises is only logged."""
-        try:
-            if isinstance(self.handler, type):
-                self._instantiate()
-            self._run("on_close")
-        except ConnectionClosed:
-            return
-        except BaseException as exception:
-            if self.reraise:
-                raise
-            self._log("on_close", exception)
-
-    def _instantiate(self) -> None:
-        handler_class: type[WebSocketHandler] = self.handler  # type: ignore[assignment]
-        handler = handler_class()
-        handler._connection = self.host
-        self.handler = handler
-
-    def _run(self, hook: str, *args: Any) -> Any:
-        host = self.host
-        host.before_hook()
-        try:
-            # A copy, so that a language or time zone activated in this hook ends with it.
-            result = copy_context().run(self.handler.dispatch, hook, *args)
-        except BaseException:
+    def close(self) -> Call | None:
+        """The connection is closed."""
+        if not self.made:
             try:
-                host.after_hook()
-            except Exception as exception:
-                self._log(hook, exception)
-            raise
-        host.after_hook()
-        return result
+                self._instantiate()
+            except BaseException as exception:
+                return self.raised(("on_close", ()), exception)
+        return "on_close", ()
 
-    def _failed(self, hook: str, exception: BaseException) -> None:
-        """Handle what left a hook of an open connection."""
-        host = self.host
-        if isinstance(exception, ConnectionClosed) and host.closed:
-            return
-        if isinstance(exception, InvalidMessage):
-            logger.debug("%s: connection %s: %s", host.namespace, host.id, exception.reason)
-            host.close(exception.code, exception.reason)
-            return
-        if self.reraise and not isinstance(exception, PermissionDenied):
-            raise exception
-        self._log(hook, exception)
-        if not isinstance(exception, Exception):
-            host.close(1011, "internal error")
-            return
-        if not isinstance(self.handler, WebSocketHandler):
-            host.close(1011, "internal error")  # there is no instance whose on_error could run
-            return
-        try:
-            self._run("on_error", exception)
-        except ConnectionClosed:
-            return
-        except BaseException as another:
-            self._log("on_error", another)
-            host.close(1011, "internal error")
+    def state_failed(self, exception: Exception) -> Call | None:
+        """What ``handler.state`` holds cannot be kept."""
+        return self._failed("state", exception)
 
-    def _log(self, hook: str, exception: BaseException) -> None:
+    # ------------------------------------------------------------------ what became of a hook
+
+    def returned(self, call: Call, result: object) -> Call | None:
+        """A hook came to its end.
+
+        Returns:
+            What is to be run next.
+        """
+        hook, args = call
+        if hook == "on_open":
+            # Closed by the browser, it still gets its message; closed by the hook, it does not.
+            if result is not None or self.host.closed_here:
+                return None
+            return "on_message", args
+        if hook == "on_connect":
+            if result is False:
+                raise Refusal(403, "")
+            if result is not None and result is not True:
+                return self.raised(
+                    call,
+                    TypeError(
+                        f"on_connect returned {type(result).__name__}: return None or True to "
+                        "accept, False to refuse (or raise Reject)"
+                    ),
+                )
+        return None
+
+    def raised(self, call: Call, exception: BaseException) -> Call | None:
+        """An exception left a hook.
+
+        Returns:
+            What is to be run next.
+        """
+        hook, _ = call
+        if hook == "on_connect":
+            raise self._refusal(exception) from None
+        if hook == "on_error":
+            if not isinstance(exception, ConnectionClosed):
+                self.log(hook, exception)
+                self.host.close(1011, "internal error")
+            return None
+        if hook != "on_close":
+            return self._failed(hook, exception)
+        if not isinstance(exception, ConnectionClosed):
+            if self.reraise:
+                raise exception
+            self.log(hook, exception)
+        return None
+
+    def log(self, hook: str, exception: BaseException) -> None:
+        """Log what left a hook."""
         host = self.host
         if isinstance(exception, PermissionDenied):
             logger.warning(
@@ -212,3 +199,41 @@ class Lifecycle:
             type(exception).__name__,
             exc_info=exception,
         )
+
+    # ------------------------------------------------------------------ inside
+
+    def _instantiate(self) -> None:
+        handler = self.handler_class()
+        handler._connection = self.host
+        self.handler = handler
+        self.made = True
+
+    def _refusal(self, exception: BaseException) -> Refusal:
+        """What leaves ``on_connect`` says to the browser."""
+        if isinstance(exception, Reject):
+            return Refusal(exception.status, exception.reason)
+        if isinstance(exception, PermissionDenied):
+            return Refusal(403, "")
+        if isinstance(exception, ConnectionClosed):
+            return Refusal(500, "")  # it went away while the hook ran: nobody sees the status
+        if self.reraise:
+            raise exception
+        self.log("on_connect", exception)
+        return Refusal(500, "")
+
+    def _failed(self, hook: str, exception: BaseException) -> Call | None:
+        """Something left a hook of an open connection."""
+        host = self.host
+        if isinstance(exception, ConnectionClosed) and host.closed:
+            return None
+        if isinstance(exception, InvalidMessage):
+            logger.debug("%s: connection %s: %s", host.namespace, host.id, exception.reason)
+            host.close(exception.code, exception.reason)
+            return None
+        if self.reraise and not isinstance(exception, PermissionDenied):
+            raise exception
+        self.log(hook, exception)
+        if self.made and isinstance(exception, Exception):
+            return "on_error", (exception,)
+        host.close(1011, "internal error")
+        return None

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from ..options import MAX_BATCH
 from ..wire.codec import Batch, WorkerBatch, encode
@@ -21,9 +21,6 @@ from ..wire.messages import (
     Send,
     WorkerMessage,
 )
-
-if TYPE_CHECKING:
-    from .connection import WorkerConnection
 
 __all__ = ["GatewayLink", "ReplySocket"]
 
@@ -56,7 +53,20 @@ class ReplySocket(Protocol):
         """Close, with a moment for what is queued."""
 
 
-class GatewayLink:
+class Windowed(Protocol):
+    """What a link needs of the connections on it.
+
+    Attributes:
+        unconfirmed: bytes sent and not confirmed; guarded by the link's lock.
+    """
+
+    unconfirmed: int
+
+
+C = TypeVar("C", bound=Windowed)
+
+
+class GatewayLink(Generic[C]):
     """Replies to one incarnation of a gateway. Any thread may put and flush.
 
     Two locks, so that handlers never wait for a send that is under way: ``lock`` guards the
@@ -77,7 +87,7 @@ class GatewayLink:
             the last hook; each a single dict operation. Iterate over a copy.
         expected, received, seen: number of the next batch of events, of the last one, and when
             it came; the receiving thread's.
-        gone: the monitor says that the gateway went away; set once, by the links thread.
+        gone: the monitor says that the gateway went away; set once, by the main thread.
         told: the gateway has been told that this worker retires; the main thread's.
         drained: it has answered that nothing new is on its way; the receiving thread's.
         lost: nothing is sent any more; set once, by the receiving thread.
@@ -87,12 +97,12 @@ class GatewayLink:
     """
 
     def __init__(self, number: int, socket: ReplySocket, project: str, incarnation: str) -> None:
-        self.number = number  # raised by the links thread
+        self.number = number  # raised by the main thread
         self.project = project
         self.incarnation = incarnation
         self.gateway = ""
         self.version = 1  # of the wire; an unknown gateway reads at least that
-        self.connections: dict[int, WorkerConnection] = {}
+        self.connections: dict[int, C] = {}
         self.max_pending = MAX_BATCH
         self.expected = 1
         self.received = 0
@@ -116,13 +126,15 @@ class GatewayLink:
         self._refused = 0.0  # since when the queue is full; guarded by _send_lock
         self._told = 0  # guarded by _send_lock
         self._unreturned = 0  # bytes; the receiving thread's
-        self._accepting = True  # as of the last heartbeat; the links thread's
+        self._accepting = True  # as of the last heartbeat; the main thread's
 
-    def successor(self) -> GatewayLink:
+    def successor(self) -> GatewayLink[C]:
         """The link to whatever takes this gateway's place."""
         with self._send_lock:
             self.lost = True
-        successor = GatewayLink(self.number, self.socket, self.project, self.incarnation)
+        successor: GatewayLink[C] = GatewayLink(
+            self.number, self.socket, self.project, self.incarnation
+        )
         successor.given_up = self.given_up
         successor._send_lock = self._send_lock  # it guards the socket, which both have
         return successor
@@ -167,7 +179,7 @@ class GatewayLink:
             self.append(*messages)
             self._acks.update(acks)
 
-    def put_send(self, connection: WorkerConnection, message: Send) -> bool:
+    def put_send(self, connection: Windowed, message: Send) -> bool:
         """Append one message for a browser unless its send window is used up.
 
         Returns:
@@ -365,7 +377,7 @@ class GatewayLink:
             Role.WORKER,
         )
 
-    # ------------------------------------------------------------------ links thread
+    # ------------------------------------------------------------------ main thread
 
     def answer(self) -> bytes | None:
         """What the gateway answered on the replies link."""

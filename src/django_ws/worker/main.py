@@ -21,6 +21,7 @@ from ..transport.replies import RepliesSender
 from ..transport.sockets import terminate
 from ..wire.codec import WireError, decode_answer
 from ..wire.messages import WIRE_VERSION, Fenced, Hello, NamespaceInfo, Retiring
+from .connection import Link
 from .executors import Executor, Settings, make_executor
 from .executors.child import child_main
 from .executors.multiprocess import MultiprocessExecutor
@@ -96,7 +97,6 @@ def _settings(config: WorkerConfig) -> Settings:
         max_pending=limits.max_pending or 2**62,
         max_outgoing=limits.max_outgoing,
         send_timeout=limits.send_timeout,
-        count_users=bool(limits.max_connections_per_user),
         namespaces=config.namespaces,
     )
 
@@ -127,7 +127,7 @@ class Worker:
             for endpoint in config.sub_sockets
         ]
         self._monitors: list[Monitor] = [socket.monitor() for socket in sockets]
-        links = [
+        links: list[Link] = [
             GatewayLink(index, socket, config.project, incarnation)
             for index, socket in enumerate(sockets)
         ]
@@ -276,7 +276,7 @@ class Worker:
                     if isinstance(said, Fenced):
                         self._fenced(link, said.reason)
 
-    def _fenced(self, link: GatewayLink, reason: str) -> None:
+    def _fenced(self, link: Link, reason: str) -> None:
         """A gateway counts this worker as dead."""
         if link.given_up:
             # It stood still, and its connections here are closed. Those of others are handed over.

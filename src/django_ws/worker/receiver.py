@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..base import WebSocketHandler
 from ..transport.events import EventsReceiver
@@ -22,15 +22,19 @@ from ..wire.messages import (
     Unknown,
     Welcome,
 )
-from .connection import WorkerConnection
-
-if TYPE_CHECKING:
-    from .executors import Executor
-    from .link import GatewayLink
+from .connection import Link, Runner, WorkerConnection
 
 __all__ = ["LinkBroken", "Receiver"]
 
 logger = logging.getLogger("django_ws.worker")
+
+
+class Executor(Runner, Protocol):
+    """What runs the hooks of the connections that arrive here."""
+
+    def confirm(self, connection: WorkerConnection, size: int) -> None:
+        """The client has read: open the connection's send window by ``size`` bytes."""
+
 
 Pairs = list[tuple[WorkerConnection, Event]]
 
@@ -55,7 +59,7 @@ class Receiver:
     """The receiving side of a worker; one thread at a time polls.
 
     Args:
-        link: the bound PULL.
+        events: the bound PULL.
         links: the gateways, by the index that :class:`.Hello` names.
         handlers: handler class by namespace.
         project: batches of another one are refused.
@@ -72,18 +76,18 @@ class Receiver:
 
     def __init__(
         self,
-        link: EventsReceiver,
-        links: list[GatewayLink],
+        events: EventsReceiver,
+        links: list[Link],
         handlers: Mapping[str, type[WebSocketHandler]],
         project: str,
         on_broken: Callable[[str], None],
     ) -> None:
-        self._link = link
+        self._events = events
         self.links = links
         self._handlers = handlers
         self._project = project
         self._on_broken = on_broken
-        self._by_gateway: dict[str, GatewayLink] = {}  # of the receiving thread
+        self._by_gateway: dict[str, Link] = {}  # of the receiving thread
         self._refused: set[str] = set()  # of the receiving thread; bounded, see _refuse
         self._broken = False
         self.messages = 0
@@ -91,7 +95,7 @@ class Receiver:
         self._unknown_tags: set[int] = set()  # of the receiving thread; bounded
         self._flushed = 0.0
         self._several = False  # events came in the last turn; of the receiving thread
-        self._dying: list[GatewayLink] = []  # lost, but hooks still run; of the receiving thread
+        self._dying: list[Link] = []  # lost, but hooks still run; of the receiving thread
 
     # ------------------------------------------------------------------ for executors
 
@@ -122,20 +126,20 @@ class Receiver:
             time.sleep(min(timeout, 0.05))  # lets the others run that end this worker
             return []
         if self._several and time.monotonic() - self._flushed < REPLY_AFTER:
-            batches = self._link.receive(0.0)
+            batches = self._events.receive(0.0)
             if batches:
                 return batches
         self.flush()
         full = [link for link in self.links if link.full]
         if not full:
-            return self._link.receive(timeout)
+            return self._events.receive(timeout)
         # Other gateways have something to say meanwhile. What this one says is bounded by its
         # credit, which does not return either.
-        batches = self._link.receive(0.0)
+        batches = self._events.receive(0.0)
         if not batches:
             for link in full:
                 link.wait_for_room(ROOM_WITHIN)
-        return batches or self._link.receive(0.0)
+        return batches or self._events.receive(0.0)
 
     def flush(self) -> None:
         """Send what is in the outboxes."""
@@ -191,7 +195,7 @@ class Receiver:
         self.messages += len(pairs) - before - others
         link.arrived(batch.number, len(data))
 
-    def _other(self, link: GatewayLink, event: Event | Unknown, pairs: Pairs) -> None:
+    def _other(self, link: Link, event: Event | Unknown, pairs: Pairs) -> None:
         if isinstance(event, Unknown):
             self._unknown(event)
             return
@@ -213,7 +217,7 @@ class Receiver:
             connection.ended(event)
         pairs.append((connection, event))
 
-    def _begin(self, link: GatewayLink, event: Connect | Restore, pairs: Pairs) -> None:
+    def _begin(self, link: Link, event: Connect | Restore, pairs: Pairs) -> None:
         handler_class = self._handlers.get(event.namespace)
         if handler_class is None:
             # The gateway goes by the newest announcement, so this is a matter of a moment.
@@ -239,7 +243,7 @@ class Receiver:
 
     # ------------------------------------------------------------------ gateways
 
-    def _welcomed(self, batch: EventBatch) -> GatewayLink | None:
+    def _welcomed(self, batch: EventBatch) -> Link | None:
         project, gateway = batch.project, batch.sender
         first = batch.messages[0] if batch.messages else None
         if project != self._project:
@@ -262,7 +266,7 @@ class Receiver:
         link.expected = batch.number
         link.welcome(gateway, first.max_pending, batch.version)
         if first.link != link.number:
-            link.gone = True  # it went down meanwhile, which the links thread could not put here
+            link.gone = True  # it went down meanwhile, which the main thread could not put here
         return link
 
     def _refuse(self, gateway: str, reason: str) -> None:
@@ -270,7 +274,7 @@ class Receiver:
             self._refused.add(gateway)
             logger.error("ignoring gateway %s: %s", gateway, reason)
 
-    def _lost(self, link: GatewayLink, pairs: Pairs) -> None:
+    def _lost(self, link: Link, pairs: Pairs) -> None:
         """A gateway is gone, and so are its browsers: close what it had."""
         level = logging.DEBUG if self.executor.stopping else logging.WARNING
         logger.log(level, "gateway %s is gone", link.gateway)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
@@ -110,6 +111,21 @@ class HandshakeRequest(HttpRequest):
         if user is None or (isinstance(user, SimpleLazyObject) and user._wrapped is empty):
             return before
         return user_key(user)
+
+    def identity(self) -> tuple[str, str]:
+        """Whose connection it is, by the session's data: no user is loaded.
+
+        Returns:
+            Primary key of the user, as text, and a digest of the session's key; empty for nobody
+            and without a session.
+        """
+        store = conf.session_store()
+        if store is None or not (self._session_key or self.COOKIES.get(conf.session_cookie_name())):
+            return "", ""
+        session = self.session
+        user = session.get("_auth_user_id", "")  # which also finds out whether the session exists
+        key = session.session_key
+        return str(user), sha256(key.encode()).hexdigest() if key else ""
 
     def end_hook(self) -> None:
         """Save the session if the hook changed it, and forget its data: call it after each hook."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["MAX_STATE", "decode_state", "encode_state"]
+__all__ = ["MAX_STATE", "decode_state", "encode_state", "what_is_foreign"]
 
 #: Bytes of the encoded state.
 MAX_STATE = 64 * 1024
@@ -35,11 +35,11 @@ def encode_state(state: dict[str, Any], before: bytes = b"") -> bytes:
     except RecursionError:
         raise ValueError("the handler's state is nested too deeply") from None
     except TypeError:
-        _check(state, "state")
+        _check(state)
         raise
     if data == before:
         return before
-    _check(state, "state")
+    _check(state)
     if len(data) > MAX_STATE:
         raise ValueError(
             f"the handler's state has {len(data)} bytes, over the limit of {MAX_STATE}"
@@ -52,18 +52,34 @@ def decode_state(data: bytes) -> dict[str, Any]:
     return _decode(data) if data else {}
 
 
-def _check(value: object, where: str) -> None:
+def what_is_foreign(value: object, where: str) -> str | None:
+    """What of a value would come back as something else: "where is a set"; ``None`` for nothing.
+
+    Args:
+        where: names the value.
+    """
     # msgspec would take sets, tuples and dates, too, but give them back as lists and strings.
     if type(value) in _SCALARS:
-        return
+        return None
+    found: str | None
     if type(value) is list:
         for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]")
+            if (found := what_is_foreign(item, f"{where}[{index}]")) is not None:
+                return found
     elif type(value) is dict:
         for key, item in value.items():
             if type(key) is not str:
-                raise TypeError(f"{where} has a key that is no str: {key!r}")
-            _check(item, f"{where}[{key!r}]")
+                return f"{where} has a key that is no str: {key!r}"
+            if (found := what_is_foreign(item, f"{where}[{key!r}]")) is not None:
+                return found
     else:
-        name = type(value).__name__
-        raise TypeError(f"{where} is a {name}; a handler's state holds JSON types and bytes only")
+        kind = type(value)
+        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        return f"{where} is a {module}{kind.__qualname__}"
+    return None
+
+
+def _check(state: dict[str, Any]) -> None:
+    foreign = what_is_foreign(state, "state")
+    if foreign is not None:
+        raise TypeError(f"{foreign}; a handler's state holds JSON types and bytes only")

@@ -41,6 +41,12 @@ def query() -> None:
         cursor.execute("SELECT 1")
 
 
+def edge_of_hook() -> None:
+    """What a connection does before and after each hook."""
+    if hygiene.thread.dirty:
+        hygiene.tidy()
+
+
 def is_open() -> bool:
     return connections["other"].connection is not None
 
@@ -50,9 +56,8 @@ def test_nothing_is_looked_at_while_nothing_is_open(
 ) -> None:
     def hooks() -> None:
         for function in (
-            hygiene.before_hook,
-            hygiene.after_hook,
-            hygiene.release,
+            edge_of_hook,
+            hygiene.give_back,
             hygiene.end_of_thread,
         ):
             function()
@@ -66,10 +71,10 @@ def test_a_connection_ends_with_its_hook_when_it_has_no_age(run: Run) -> None:
     def hooks() -> list[bool]:
         seen = []
         for _ in range(2):
-            hygiene.before_hook()
+            edge_of_hook()
             query()
             seen.append(is_open())
-            hygiene.after_hook()
+            edge_of_hook()
             seen.append(is_open())
         return seen
 
@@ -81,10 +86,10 @@ def test_a_connection_is_kept_for_its_age(run: Run) -> None:
 
     def hooks() -> list[bool]:
         query()
-        hygiene.after_hook()
+        edge_of_hook()
         seen = [is_open()]
         connections["other"].close_at = 0.0
-        hygiene.before_hook()
+        edge_of_hook()
         return [*seen, is_open()]
 
     assert run(hooks) == [True, False]
@@ -96,11 +101,11 @@ def test_a_broken_connection_is_replaced_before_the_next_hook(run: Run) -> None:
     def hooks() -> list[bool]:
         query()
         connections["other"].errors_occurred = True
-        hygiene.before_hook()
+        edge_of_hook()
         seen = [is_open()]
         connections["other"].errors_occurred = True
         connections["other"].is_usable = lambda: False  # type: ignore[method-assign]
-        hygiene.before_hook()
+        edge_of_hook()
         return [*seen, is_open()]
 
     assert run(hooks) == [True, False]
@@ -112,7 +117,7 @@ def test_the_query_log_is_emptied(run: Run) -> None:
         connection.force_debug_cursor = True
         query()
         seen = [len(connection.queries_log)]
-        hygiene.after_hook()
+        edge_of_hook()
         return [*seen, len(connection.queries_log)]
 
     assert run(hooks) == [1, 0]
@@ -124,12 +129,12 @@ def test_release_closes_outside_atomic_only(run: Run) -> None:
     def hook() -> list[bool]:
         with transaction.atomic(using="other"):
             query()
-            hygiene.release()
+            hygiene.give_back()
             seen = [is_open()]
-        hygiene.release()
+        hygiene.give_back()
         seen.append(is_open())
         query()
-        hygiene.release()
+        hygiene.give_back()
         return [*seen, is_open()]
 
     assert run(hook) == [True, False, False]
@@ -139,10 +144,10 @@ def test_release_spares_a_transaction_without_atomic(run: Run) -> None:
     def hook() -> list[bool]:
         query()
         transaction.set_autocommit(False, using="other")
-        hygiene.release()
+        hygiene.give_back()
         seen = [is_open()]
         transaction.set_autocommit(True, using="other")
-        hygiene.release()
+        hygiene.give_back()
         return [*seen, is_open()]
 
     assert run(hook) == [True, False]

@@ -14,6 +14,7 @@ from django.utils import translation
 
 from django_ws.base import JsonWebSocketHandler, WebSocketHandler
 from django_ws.exceptions import ConnectionClosed, MessageTooBig, Reject, SendTimeout
+from django_ws.worker.driver import drive
 from django_ws.worker.lifecycle import Lifecycle, Refusal
 
 
@@ -89,13 +90,38 @@ class Handler(WebSocketHandler):
         self._do("on_restore")
 
 
-def life(base: type[WebSocketHandler] = Handler, **does: Any) -> tuple[Lifecycle, FakeHost]:
+class Life:
+    """A lifecycle whose hooks run in the test's thread."""
+
+    def __init__(self, kind: type[WebSocketHandler], host: FakeHost, reraise: bool = False) -> None:
+        self.host = host
+        self.lifecycle = Lifecycle(kind, host, reraise=reraise)
+
+    @property
+    def handler(self) -> WebSocketHandler:
+        return self.lifecycle.handler
+
+    def connect(self) -> None:
+        drive(self.lifecycle, self.host, self.lifecycle.connect())
+
+    def message(self, data: str | bytes) -> None:
+        drive(self.lifecycle, self.host, self.lifecycle.message(data))
+
+    def restore(self, opened: bool, ended: bool) -> None:
+        call = self.lifecycle.restore(opened, ended, lambda handler: None)
+        drive(self.lifecycle, self.host, call)
+
+    def close(self) -> None:
+        drive(self.lifecycle, self.host, self.lifecycle.close())
+
+
+def life(base: type[WebSocketHandler] = Handler, **does: Any) -> tuple[Life, FakeHost]:
     """A lifecycle whose hooks return, raise or call what is given."""
     host = FakeHost()
-    return Lifecycle(type("H", (base,), {"does": does}), host), host
+    return Life(type("H", (base,), {"does": does}), host), host
 
 
-def connected(base: type[WebSocketHandler] = Handler, **does: Any) -> tuple[Lifecycle, FakeHost]:
+def connected(base: type[WebSocketHandler] = Handler, **does: Any) -> tuple[Life, FakeHost]:
     lifecycle, host = life(base, **does)
     lifecycle.connect()
     host.log.clear()
@@ -104,7 +130,7 @@ def connected(base: type[WebSocketHandler] = Handler, **does: Any) -> tuple[Life
     return lifecycle, host
 
 
-def calls(lifecycle: Lifecycle) -> list[Any]:
+def calls(lifecycle: Life) -> list[Any]:
     return lifecycle.handler.calls  # type: ignore[attr-defined, no-any-return]
 
 
@@ -135,7 +161,7 @@ def test_in_init_there_is_no_connection_yet() -> None:
             self.join("room")
 
     with pytest.raises(RuntimeError, match="no connection yet in __init__; use on_connect"):
-        Lifecycle(Early, FakeHost(), reraise=True).connect()
+        Life(Early, FakeHost(), reraise=True).connect()
 
 
 def test_what_cannot_be_sent_is_named_by_the_method_that_was_called() -> None:
@@ -495,7 +521,7 @@ def test_json_handlers_close_on_what_is_none(
 @pytest.mark.parametrize("hook", ["on_open", "on_message", "on_close", "on_connect"])
 def test_reraise_lets_exceptions_out(hook: str) -> None:
     host = FakeHost()
-    lifecycle = Lifecycle(type("H", (Handler,), {"does": {hook: KeyError()}}), host, reraise=True)
+    lifecycle = Life(type("H", (Handler,), {"does": {hook: KeyError()}}), host, reraise=True)
 
     def run() -> None:
         lifecycle.connect()

@@ -22,6 +22,7 @@ from django_ws.worker.connection import WorkerConnection
 from django_ws.worker.executors import Settings
 from django_ws.worker.executors.pool import PoolExecutor
 from django_ws.worker.request import HandshakeRequest, load_user, user_key
+from django_ws.worker.turn import handle
 from tests.unit.worker.executors.test_pool import Source
 
 HEADERS = [
@@ -241,6 +242,18 @@ class TestUser:
         user.delete()
         assert load_user(here, key).is_anonymous
 
+    def test_who_it_is_costs_no_more_than_the_session(self, django_assert_num_queries: Any) -> None:
+        client = Client()
+        user = get_user_model().objects.create_user("ann")
+        client.force_login(user)
+        with django_assert_num_queries(0):
+            assert with_session(None).identity() == ("", "")
+        with django_assert_num_queries(1):
+            who, session = with_session(client.session.session_key).identity()
+        assert who == str(user.pk)
+        assert session
+        assert with_session("invented").identity() == ("", "")
+
     def test_a_backend_that_is_gone_names_nobody(self) -> None:
         user = get_user_model().objects.create_user("ann")
         assert load_user(with_session(None), f"gone.Backend\0{user.pk}").is_anonymous
@@ -252,19 +265,23 @@ class TestUser:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("counted", [True, False])
-def test_whose_connection_it_is_counts_although_no_hook_asks(counted: bool) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_the_gateway_hears_whose_connection_it_is_although_no_hook_asks(
+    known: bool,
+) -> None:
     client = Client()
     user = get_user_model().objects.create_user("ann")
     client.force_login(user)
+    key = client.session.session_key
     source = Source()
-    source.executor = PoolExecutor(source, Settings(count_users=counted))
-    request = encode(handshake([("cookie", f"sessionid={client.session.session_key}")]))
+    source.executor = PoolExecutor(source, Settings())
+    request = encode(handshake([("cookie", f"sessionid={key}")] if known else []))
     link = source.link
     connection = WorkerConnection(1, "chat", request, WebSocketHandler, link, source.executor)
-    assert connection.handle(Connect(1, 1, "chat", request))
+    assert handle(connection, Connect(1, 1, "chat", request))
     link.flush()
     accept, *_ = source.socket.batches[0].messages
-    backend = "django.contrib.auth.backends.ModelBackend"
     assert isinstance(accept, Accept)
-    assert accept.user == (f"{backend}\0{user.pk}" if counted else "")
+    assert accept.user == (str(user.pk) if known else "")
+    assert bool(accept.session) is known
+    assert key not in accept.session

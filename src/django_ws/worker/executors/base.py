@@ -6,18 +6,17 @@ import abc
 import contextlib
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from ...base import WebSocketHandler
-    from ...options import NamespaceConfig
-    from ...wire.messages import Event
-    from ..connection import WorkerConnection
-    from ..link import GatewayLink
+from ...base import WebSocketHandler
+from ...options import NamespaceConfig
+from ...wire.messages import Event
+from ..connection import Link, WorkerConnection
 
 __all__ = ["EventSource", "Executor", "Settings"]
 
@@ -34,14 +33,12 @@ class Settings:
         max_outgoing: bytes of the largest message a handler may send.
         send_timeout: seconds ``send`` waits for a client that does not read; 0 for ever.
         namespaces: by name; for the deadlines of their hooks.
-        count_users: tell the gateway whose connection it is.
     """
 
     pool_size: int = 256
     max_pending: int = 1024 * 1024
     max_outgoing: int = 1024 * 1024
     send_timeout: float = 10.0
-    count_users: bool = False
     namespaces: Mapping[str, NamespaceConfig] = field(default_factory=dict)
 
 
@@ -78,7 +75,6 @@ class Executor(abc.ABC):
         self.settings = settings
         self.max_outgoing = settings.max_outgoing
         self.send_timeout = settings.send_timeout
-        self.count_users = settings.count_users
         self.stopping = False
         self._told: set[type[WebSocketHandler]] = set()  # set.add is atomic; told twice is no harm
 
@@ -122,32 +118,35 @@ class Executor(abc.ABC):
 
     # ------------------------------------------------------------------ for connections
 
-    def sent(self, link: GatewayLink) -> None:
+    def sent(self, link: Link) -> None:
         """Something was put into the outbox from a hook or another thread."""
         link.flush()
 
     def confirm(self, connection: WorkerConnection, size: int) -> None:
         """The client has read: open the connection's send window by ``size`` bytes."""
-        with connection.link.lock:
-            connection.unconfirmed = max(0, connection.unconfirmed - size)
-        connection.wake()
+        connection.confirmed(size)
 
     @contextlib.contextmanager
     def parked(self) -> Iterator[None]:
-        """Around a hook's ``wait``."""
+        """Around what lets a hook wait for its browser or for time to pass."""
         yield
+
+    def here(self) -> object:
+        """What the running thread is called in ``WorkerConnection.thread``."""
+        return threading.get_ident()
 
     def frame_of(self, thread: object) -> FrameType | None:
         """The innermost frame of the thread that runs a connection's hook."""
         return sys._current_frames().get(thread) if isinstance(thread, int) else None
 
-    def cannot_move(self, handler_class: type[WebSocketHandler]) -> None:
+    def cannot_move(self, handler_class: type[WebSocketHandler], reason: str) -> None:
         """Say once per class why its connections are closed when a worker is replaced."""
         if handler_class not in self._told:
             self._told.add(handler_class)
             logger.warning(
-                "%s keeps attributes of its own (or loops) and has no on_restore(): its "
-                "connections are closed with 1012 when their worker is replaced. Keep what must "
-                "survive in self.state and define on_restore().",
+                "%s has no on_restore(), and no other worker can go on with it: %s. Its "
+                "connections are closed with 1012 when their worker is replaced. Attributes of "
+                "plain types move by themselves; make others, and take up loops, in on_restore().",
                 handler_class.__qualname__,
+                reason,
             )

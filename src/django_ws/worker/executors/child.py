@@ -25,9 +25,10 @@ from ...wire.messages import (
     Unknown,
 )
 from .. import hygiene
-from ..connection import WorkerConnection
+from ..connection import Link, WorkerConnection
 from ..hangs import HangWatch
 from ..link import GatewayLink
+from ..turn import handle
 from .base import Executor, Settings
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class _ChildExecutor(Executor):
 
     name: ClassVar[str] = "child"
 
-    def __init__(self, link: GatewayLink, settings: Settings) -> None:
+    def __init__(self, link: Link, settings: Settings) -> None:
         self._link = link
         super().__init__(self, settings)
 
@@ -132,7 +133,7 @@ def child_main(
     while True:
         connection, event = inbox.get()
         connection.thread = main_thread
-        alive = connection.handle(event)
+        alive = handle(connection, event)
         connection.link.flush_all()
         if not alive:
             hygiene.end_of_thread()
@@ -164,13 +165,14 @@ def _read(
         for piece in frames.feed(data):
             batch = decode_events(piece)
             if connection is not None and not batch.messages:
+                assert isinstance(connection.executor, _ChildExecutor)
                 connection.executor.retire()
             for event in batch.messages:
                 if connection is None:
                     assert isinstance(event, (Connect, Restore))
                     connection = _open(sock, batch.sender, event, handlers, settings)
                 if isinstance(event, Confirm):
-                    connection.executor.confirm(connection, event.size)
+                    connection.confirmed(event.size)
                     continue
                 if isinstance(event, Disconnect):
                     connection.ended(event)
@@ -185,7 +187,7 @@ def _open(
     handlers: Mapping[str, type[WebSocketHandler]],
     settings: Settings,
 ) -> WorkerConnection:
-    link = GatewayLink(0, _Stream(sock), "", "")
+    link: Link = GatewayLink(0, _Stream(sock), "", "")
     link.welcome(gateway, settings.max_pending, WIRE_VERSION)
     connection = WorkerConnection(
         event.conn,

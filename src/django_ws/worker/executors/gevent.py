@@ -8,8 +8,7 @@ from typing import ClassVar
 import gevent
 from gevent import monkey
 
-from ..connection import WorkerConnection
-from ..link import GatewayLink
+from ..connection import Link, WorkerConnection
 from .base import EventSource, Settings
 from .threaded import ThreadedExecutor
 
@@ -28,7 +27,7 @@ class GeventExecutor(ThreadedExecutor):
         super().__init__(source, settings)
         self._hub_thread = _this_thread()
 
-    def sent(self, link: GatewayLink) -> None:
+    def sent(self, link: Link) -> None:
         if _this_thread() != self._hub_thread:
             link.flush()  # gevent's threadpool, say: nothing that it spawned would run
         elif not link.flushing:
@@ -36,8 +35,7 @@ class GeventExecutor(ThreadedExecutor):
             # Runs after the greenlets that are ready now, so it takes their replies along.
             gevent.spawn(self._flush, link)
 
-    @staticmethod
-    def _here() -> object:
+    def here(self) -> object:
         return gevent.getcurrent()
 
     def frame_of(self, thread: object) -> FrameType | None:
@@ -47,6 +45,6 @@ class GeventExecutor(ThreadedExecutor):
         self.sent(connection.link)
 
     @staticmethod
-    def _flush(link: GatewayLink) -> None:
+    def _flush(link: Link) -> None:
         link.flushing = False
         link.flush()

@@ -20,8 +20,8 @@ from typing import ClassVar
 
 from ...wire.messages import Disconnect, Event, Message
 from .. import hygiene
-from ..connection import WorkerConnection
-from ..link import GatewayLink
+from ..connection import Link, WorkerConnection
+from ..turn import handle
 from .averages import SLOW, SUSPICIOUS, Average, Averages, waiting
 from .base import EventSource, Executor, Settings
 
@@ -121,7 +121,7 @@ class PoolExecutor(Executor):
                 thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
-    def sent(self, link: GatewayLink) -> None:
+    def sent(self, link: Link) -> None:
         # What the leader's hooks send leaves with the batch, unless that is a very large one;
         # everybody else's at once.
         leader = self._leader
@@ -209,7 +209,7 @@ class PoolExecutor(Executor):
                         logger.exception("sending replies failed")
                     # As late as possible: until the hook blocks it could only wait for the GIL.
                     self._wake(successor)
-                alive = connection.handle(event)
+                alive = handle(connection, event)
         finally:
             lock.acquire()
             if self._leader is me:
@@ -238,14 +238,14 @@ class PoolExecutor(Executor):
             self._dozing = False
             self._alarm.set()
         if average.wall < SUSPICIOUS:
-            alive = connection.handle(event)
+            alive = handle(connection, event)
             wall = time.monotonic() - started
             blocked = wall if wall < SUSPICIOUS else 0.0
             if blocked and average.blocked < SUSPICIOUS:
                 return alive  # as fast as ever
         else:
             computed = time.process_time()
-            alive = connection.handle(event)
+            alive = handle(connection, event)
             computed = time.process_time() - computed
             wall = time.monotonic() - started
             blocked = waiting(wall, computed)

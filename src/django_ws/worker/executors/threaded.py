@@ -12,6 +12,7 @@ from typing import ClassVar
 from ...wire.messages import Event, Refuse
 from .. import hygiene
 from ..connection import WorkerConnection
+from ..turn import handle
 from .base import EventSource, Executor, Settings
 
 __all__ = ["ThreadedExecutor"]
@@ -100,17 +101,17 @@ class ThreadedExecutor(Executor):
             while True:
                 event = inbox.get_nowait()
                 if event is not None:
-                    connection.handle(event)
+                    handle(connection, event)
 
     # ------------------------------------------------------------------ a connection's thread
 
     def _run(self, connection: WorkerConnection, inbox: Inbox) -> None:
         link = connection.link
-        connection.thread = self._here()
+        connection.thread = self.here()
         try:
             while True:
                 event = inbox.get()
-                if event is None or not connection.handle(event):
+                if event is None or not handle(connection, event):
                     break
                 self._handled(connection)
         finally:
@@ -120,10 +121,6 @@ class ThreadedExecutor(Executor):
             hygiene.end_of_thread()
             with self._lock:
                 self._threads.discard(threading.current_thread())
-
-    @staticmethod
-    def _here() -> object:
-        return threading.get_ident()
 
     def _handled(self, connection: WorkerConnection) -> None:
         # A bare acknowledgement is in no hurry; the receiving thread sends it.

@@ -92,7 +92,7 @@ class Source:
     ) -> WorkerConnection:
         connection = WorkerConnection(conn, "default", HANDSHAKE, kind, self.link, self.executor)
         if accepted:
-            connection.lifecycle.restore(opened=False, ended=True)  # no hook runs
+            connection.lifecycle.restore(False, True, lambda handler: None)  # no hook runs
         self.link.connections[conn] = connection
         return connection
 
@@ -492,7 +492,7 @@ def test_only_what_only_this_process_has_cannot_move(
     pool, source = start()
 
     def keeps(self: WebSocketHandler, text: str) -> None:
-        self.mine = text  # type: ignore[attr-defined]
+        self.mine = threading.Lock()  # type: ignore[attr-defined]
 
     stays = source.connection(1, handler(on_message=keeps))
     moves = source.connection(2, handler())
@@ -503,7 +503,7 @@ def test_only_what_only_this_process_has_cannot_move(
     until(lambda: source.link.handled == 6)
     assert (stays.close_code, stays.over) == (1012, False)  # its on_close is still to come
     assert (moves.over, has_restore.over) == (True, True)
-    assert "keeps attributes of its own" in caplog.text
+    assert "no other worker can go on with it: self.mine is a _thread.lock" in caplog.text
 
 
 def test_the_watchdog_once_woken_stays_awake(start: Any) -> None:

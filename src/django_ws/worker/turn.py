@@ -1,0 +1,135 @@
+"""One event of a connection: the hooks that it runs, and its acknowledgement."""
+
+from __future__ import annotations
+
+import logging
+
+from ..wire.messages import (
+    TEXT,
+    Connect,
+    Disconnect,
+    Event,
+    Message,
+    Released,
+    Restore,
+    SaveSnapshot,
+)
+from .connection import WorkerConnection
+from .driver import drive
+from .lifecycle import Refusal
+from .request import HandshakeRequest
+
+__all__ = ["handle"]
+
+logger = logging.getLogger("django_ws.worker")
+
+
+def handle(connection: WorkerConnection, event: Event) -> bool:
+    """Run the hooks for one event and acknowledge it.
+
+    Returns:
+        False once the connection has ended here, so that nothing more may come.
+    """
+    if connection.over:
+        # The receiving thread had looked it up before its last hook was done.
+        connection.link.done(connection.conn, 0, None)
+        return False
+    alive, seq, saved = True, 0, None
+    try:
+        if type(event) is Message:
+            seq = event.seq
+            if not connection.closed_here:
+                data = event.data
+                lifecycle = connection.lifecycle
+                call = lifecycle.message(data.decode() if event.opcode == TEXT else data)
+                drive(lifecycle, connection, call)
+                if (
+                    connection.handover.used
+                    or connection.loaded_request is not None
+                    or lifecycle.handler.__dict__
+                ):
+                    saved = _save(connection)
+        elif isinstance(event, (Connect, Disconnect, Restore)):
+            seq = event.seq
+            alive = _begin_or_end(connection, event)
+            if alive:
+                saved = _save(connection)
+        else:
+            alive = _give_back(connection)
+    except Exception:
+        # What hooks raise does not get here; whatever this is, the thread has others to serve.
+        logger.exception("%s: connection %s failed", connection.namespace, connection.id)
+        connection.close(1011, "internal error")
+    if alive:
+        connection.link.done(connection.conn, seq, saved)
+    else:
+        connection.end(seq)
+    return alive
+
+
+def _begin_or_end(connection: WorkerConnection, event: Connect | Disconnect | Restore) -> bool:
+    lifecycle = connection.lifecycle
+    if isinstance(event, Connect):
+        return _connect(connection)
+    if isinstance(event, Restore):
+        furnish = connection.handover.furnish
+        drive(lifecycle, connection, lifecycle.restore(event.seq > 1, event.ended, furnish))
+        return True
+    drive(lifecycle, connection, lifecycle.close())
+    return False
+
+
+def _connect(connection: WorkerConnection) -> bool:
+    connection.decide()
+    try:
+        drive(connection.lifecycle, connection, connection.lifecycle.connect())
+        user, session = _identity(connection)
+    except Exception as error:
+        if not isinstance(error, Refusal):
+            logger.exception("%s: connection %s failed", connection.namespace, connection.id)
+            error = Refusal(500, "")
+        connection.refuse(error.status, error.reason)
+        return False
+    connection.accept(user, session)
+    return True
+
+
+def _identity(connection: WorkerConnection) -> tuple[str, str]:
+    """Whose connection it is, also if no hook has asked for the user yet."""
+    connection.before_hook()
+    try:
+        request = connection.loaded_request
+        if request is None:  # not to be kept: most handlers never ask for one
+            request = HandshakeRequest(connection.handshake)
+        return request.identity()
+    finally:
+        connection.after_hook()
+
+
+def _give_back(connection: WorkerConnection) -> bool:
+    """Give the connection back, or close it if only this process can continue it."""
+    handover = connection.handover
+    if not handover.movable:
+        _save(connection, at_once=True)  # what was too large the last time may fit by now
+    if not handover.movable:
+        reason = handover.why_not(connection.lifecycle.handler)
+        connection.executor.cannot_move(connection.handler_class, reason)
+        connection.close(1012, "service restart")
+        return True
+    connection.closing = True
+    connection.link.put(Released(connection.conn, handover.snapshot))
+    return False
+
+
+def _save(connection: WorkerConnection, at_once: bool = False) -> SaveSnapshot | None:
+    """The snapshot, if it changed with this hook."""
+    lifecycle = connection.lifecycle
+    if not lifecycle.made:
+        return None
+    handover, request = connection.handover, connection.loaded_request
+    try:
+        snapshot = handover.save(lifecycle.handler, request, at_once=at_once)
+    except (TypeError, ValueError, RuntimeError) as error:
+        drive(lifecycle, connection, lifecycle.state_failed(error))
+        snapshot = handover.save(lifecycle.handler, request, state=False, at_once=at_once)
+    return None if snapshot is None else SaveSnapshot(connection.conn, snapshot)
