@@ -25,6 +25,23 @@ class Silent(WebSocketHandler):
         pass
 
 
+class Keeping(WebSocketHandler):
+    """Has attributes that stay as they are."""
+
+    def on_connect(self):
+        self.room, self.rows = "room", [1, 2]
+
+    def on_message(self, message):
+        pass
+
+
+class Counting(Keeping):
+    """Has one that changes with each message."""
+
+    def on_message(self, message):
+        self.rows[0] += 1
+
+
 class Socket:
     def send(self, data, timeout=0.0):
         return True
@@ -70,7 +87,7 @@ def emptied(connection):
     connection.unconfirmed = 0
 
 
-@pytest.mark.parametrize("handler", [Silent, Echo])
+@pytest.mark.parametrize("handler", [Silent, Echo, Keeping, Counting])
 def bench_handle(benchmark, handler):
     connection = connected(handler, Quiet(Source(), Settings()))
 

@@ -164,7 +164,8 @@ class WebSocketHandler:
     def on_restore(self) -> None:
         """Override to continue a connection whose worker was replaced.
 
-        :attr:`state` is filled; attributes of the former instance are gone.
+        :attr:`state` is filled, and attributes of plain types are as the former instance had them;
+        others are gone: this is the place to make them.
         """
 
     def dispatch(self, hook: str, *args: Any) -> Any:

@@ -128,6 +128,27 @@ def test_a_loop_goes_on_in_the_new_worker(server):
     assert client.until_noted("close")[-1] == ["close", 1000, ""]
 
 
+def test_plain_attributes_move_through_restarts_and_a_kill(project):
+    server = Server(project)
+    with Client(server, "attributes") as client:
+        pids = set()
+        for number in range(1, 5):
+            room, count, last, pid = client.ask(f"m{number}").split()
+            assert (room, count, last) == (client.who, str(number), f"m{number}")
+            assert pid not in pids
+            pids.add(pid)
+            (old,) = server.workers()
+            if number == 4:
+                break
+            if number == 3:
+                old.kill()
+            else:
+                server.process.send_signal(signal.SIGHUP)
+            until(lambda old=old: server.workers() and old not in server.workers(), 20)
+    assert client.until_noted("close")[-1] == ["close", 1000, ""]
+    server.stop()
+
+
 def test_a_message_that_kills_every_worker_does_not_go_round_for_ever(project):
     server = Server(project)
     with Client(server, "poison") as client:

@@ -122,9 +122,10 @@ class Snapshot(msgspec.Struct, array_like=True, gc=False):
     """What a new instance needs in order to continue a connection elsewhere.
 
     Attributes:
-        state: ``handler.state``, encoded as MessagePack; empty bytes for an empty dict.
+        state: ``handler.state``, encoded as MessagePack; empty bytes for an empty dict. With plain
+            attributes of the handler: an array of the two, each a map. Opaque to gateways.
         user: ``backend path + NUL + primary key`` of the user already loaded; empty if none was.
-        movable: False if the instance keeps something that only its own process has.
+        movable: False if the instance has something that only its own process has.
     """
 
     state: bytes = b""

@@ -7,6 +7,7 @@ again, anything else the new instance has to make in ``on_restore``.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Mapping
 from types import MemberDescriptorType
 from typing import Any
@@ -23,12 +24,13 @@ __all__ = ["MAX_ATTRIBUTES", "Attributes", "Packed", "attributes_of", "why_not"]
 #: Bytes of the encoded attributes.
 MAX_ATTRIBUTES = 64 * 1024
 
-#: Hooks in a row for which attributes that were too large are not looked at, one for each so many
-#: bytes: encoding them after every hook would cost more than the hooks.
-BYTES_PER_HOOK = 4 * 1024
+#: How many times as long as it took, what cannot move is not looked at again: else a large list
+#: would cost more than the hooks.
+PATIENCE = 100
 
 _encode = msgspec.msgpack.Encoder().encode
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict})
+_NONE = object()
 #: What encoding may raise: other types; a too large int; a cycle, or a change by another thread;
 #: half of a surrogate pair.
 _UNFIT = (TypeError, OverflowError, RuntimeError, ValueError)
@@ -96,52 +98,61 @@ class Packed:
         movable: whether they are all.
     """
 
-    __slots__ = ("_rest", "data", "movable")
+    __slots__ = ("_again", "_left_out", "data", "movable")
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = data
         self.movable = True
-        self._rest = 0  # hooks until it is worth while to look again
+        # What is of a plain type and cannot move all the same: too large, or with something else
+        # inside. It is passed over until it is another object, or it is time to look again.
+        self._left_out: dict[str, Any] = {}
+        self._again = 0.0  # time.monotonic()
 
     def pack(self, attributes: dict[str, Any], at_once: bool = False) -> None:
         """Encode what can move of ``attributes``.
 
         Args:
-            at_once: also if they were too large the last time.
+            at_once: look at all of them, whatever that costs.
         """
-        if not attributes:
-            self.data, self.movable = b"", True
-            return
-        if self._rest and not at_once:
-            self._rest -= 1
-            return
         plain = attributes
         if not self.movable:
+            if self._left_out and (at_once or time.monotonic() >= self._again):
+                self._left_out = {}
             plain = {
-                name: value for name, value in attributes.copy().items() if type(value) in _PLAIN
+                name: value
+                for name, value in attributes.copy().items()
+                if type(value) in _PLAIN and self._left_out.get(name, _NONE) is not value
             }
+        if not plain:
+            self.data, self.movable = b"", not attributes
+            return
         try:
             if _encode(plain) == self.data:
                 self.movable = len(plain) == len(attributes)
                 return
         except _UNFIT:
             pass
-        self._choose(attributes.copy())
+        self._choose(plain.copy())
+        self.movable = len(plain) == len(attributes) and not self._left_out
 
     def _choose(self, attributes: dict[str, Any]) -> None:
         """Look at each attribute by itself."""
+        began = time.monotonic()
         sizes: dict[str, int] = {}
         for name, value in attributes.items():
             if unfit(name, value) is None:
                 sizes[name] = len(_encode({name: value}))
-        self.movable = len(sizes) == len(attributes)
-        self._rest = 0
+                self._left_out.pop(name, None)
+            else:
+                self._left_out[name] = value
         total = sum(sizes.values())
         while total > MAX_ATTRIBUTES:
-            self.movable = False
-            self._rest += sizes[max(sizes, key=lambda name: sizes[name])] // BYTES_PER_HOOK
-            total -= sizes.pop(max(sizes, key=lambda name: sizes[name]))
+            largest = max(sizes, key=lambda name: sizes[name])
+            total -= sizes.pop(largest)
+            self._left_out[largest] = attributes[largest]
         self.data = _encode({name: attributes[name] for name in sizes}) if sizes else b""
+        now = time.monotonic()
+        self._again = now + PATIENCE * (now - began)
 
 
 def unfit(name: str, value: object) -> str | None:

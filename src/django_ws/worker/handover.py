@@ -34,7 +34,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
         state, attributes = _pair.decode(data)
     except msgspec.MsgspecError:
         return data, b""  # fails where the handler asks for it, and can be told so
-    return (b"" if state == _NOTHING else bytes(state)), bytes(attributes)
+    return (b"" if bytes(state) == _NOTHING else bytes(state)), bytes(attributes)
 
 
 class Handover:

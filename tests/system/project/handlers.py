@@ -134,6 +134,18 @@ class State(WebSocketHandler):
         self.send(f"{self.state['count']} {os.getpid()}")
 
 
+class Attributes(Noting):
+    """Keeps what it knows where everybody writes it first."""
+
+    def on_connect(self):
+        self.room = self.who
+        self.seen = []
+
+    def on_message(self, message):
+        self.seen.append(message)
+        self.send(f"{self.room} {len(self.seen)} {self.seen[-1]} {os.getpid()}")
+
+
 class Flood(Noting):
     """Sends faster than anybody reads, until that fails."""
 

@@ -23,6 +23,7 @@ DEFAULT_WS_HANDLERS = {
     "sender": "handlers.Sender",
     "json": "handlers.Json",
     "state": "handlers.State",
+    "attributes": "handlers.Attributes",
     "flood": "handlers.Flood",
     "db": "things.handlers.Db",
     "ledger": "handlers.Ledger",
