@@ -17,7 +17,7 @@ import msgspec
 from django.utils.functional import cached_property
 
 from ..base import WebSocketHandler
-from .state import what_is_foreign
+from .state import is_plain, what_is_foreign
 
 __all__ = ["MAX_ATTRIBUTES", "Attributes", "Packed", "attributes_of", "why_not"]
 
@@ -127,7 +127,12 @@ class Packed:
             self.data, self.movable = b"", not attributes
             return
         try:
-            if _encode(plain) == self.data:
+            data = _encode(plain)
+            if data == self.data:
+                self.movable = len(plain) == len(attributes)
+                return
+            if len(data) <= MAX_ATTRIBUTES and is_plain(plain):
+                self.data = data
                 self.movable = len(plain) == len(attributes)
                 return
         except _UNFIT:

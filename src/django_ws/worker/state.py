@@ -13,7 +13,7 @@ MAX_STATE = 64 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
-_SCALARS = (str, int, float, bool, bytes, type(None))
+_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def encode_state(state: dict[str, Any], before: bytes = b"") -> bytes:
@@ -52,14 +52,25 @@ def decode_state(data: bytes) -> dict[str, Any]:
     return _decode(data) if data else {}
 
 
+def is_plain(value: object) -> bool:
+    """Whether a value comes back as it was."""
+    # msgspec would take sets, tuples and dates, too, but give them back as lists and strings.
+    if type(value) in _SCALARS:
+        return True
+    if type(value) is list:
+        return all(map(is_plain, value))
+    if type(value) is dict:
+        return all(type(key) is str for key in value) and all(map(is_plain, value.values()))
+    return False
+
+
 def what_is_foreign(value: object, where: str) -> str | None:
     """What of a value would come back as something else: "where is a set"; ``None`` for nothing.
 
     Args:
         where: names the value.
     """
-    # msgspec would take sets, tuples and dates, too, but give them back as lists and strings.
-    if type(value) in _SCALARS:
+    if is_plain(value):
         return None
     found: str | None
     if type(value) is list:
