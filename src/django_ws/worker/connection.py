@@ -255,7 +255,9 @@ class WorkerConnection:
             done = not self.closing and self.link.put_send(self, reply)
             return done or self.closing
 
-        if not self._wait_for(settled, limit or None):
+        with self.executor.parked():
+            in_time = self._wait_for(settled, limit or None)
+        if not in_time:
             raise SendTimeout(f"the client has not read for {limit:g} s")
         if not done:
             raise ConnectionClosed(self.close_code or 1006, self.close_reason)
@@ -265,7 +267,11 @@ class WorkerConnection:
             return
         self.close_code, self.close_reason = code, reason
         self.closed_here = self.closing = True
-        self._put(Close(self.conn, code, reason))
+        # Never held up: it comes once, and also from the thread that watches the others.
+        reply = Close(self.conn, code, reason)
+        if self._buffer is None or not self._put_aside(reply):
+            self.link.put(reply)
+            self.executor.sent(self.link)
         self.wake()
 
     def join(self, group: str) -> None:
@@ -295,6 +301,8 @@ class WorkerConnection:
                 self.link.flush_all()  # this has no window, so here it is held up
 
     def wait(self, seconds: float | None) -> bool:
+        if self.closing:
+            return True  # a hook that asks again and again runs on, as far as others can tell
         hygiene.give_back()
         self.link.flush()
         # A thread of the handler's own may wait, too, whether or not a hook runs meanwhile.

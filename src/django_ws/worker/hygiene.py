@@ -8,10 +8,14 @@ has no connection open: Django tells by a signal whenever one is opened.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.backends.utils import CursorWrapper
 
 __all__ = ["end_of_thread", "give_back", "thread", "tidy"]
 
@@ -29,8 +33,32 @@ class _Thread(threading.local):
 thread = _Thread()
 
 
-def _note(**kwargs: Any) -> None:
+def _note(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     thread.dirty = True
+    if not isinstance(connection.chunked_cursor, _Cursors):
+        connection.chunked_cursor = _Cursors(connection.chunked_cursor)  # type: ignore[method-assign]
+
+
+class _Cursors:
+    """Makes the cursors that ``QuerySet.iterator()`` reads from, and knows which still live: they
+    go with the iterator, be it at its end."""
+
+    def __init__(self, make: Callable[[], CursorWrapper]) -> None:
+        self._make = make
+        self.alive: WeakSet[CursorWrapper] = WeakSet()
+
+    def __call__(self) -> CursorWrapper:
+        cursor = self._make()
+        self.alive.add(cursor)
+        return cursor
+
+
+def _in_use(connection: BaseDatabaseWrapper) -> bool:
+    """Whether somebody still needs the connection: in a transaction, or in the midst of reading."""
+    if connection.in_atomic_block or (connection.connection and not connection.autocommit):
+        return True
+    cursors = connection.chunked_cursor
+    return isinstance(cursors, _Cursors) and bool(cursors.alive)
 
 
 connection_created.connect(_note, dispatch_uid="django_ws.worker.hygiene")
@@ -48,12 +76,12 @@ def tidy() -> None:
 
 
 def give_back() -> None:
-    """Give this thread's connections back, but for those in a transaction: it goes on waiting."""
+    """Give this thread's connections back, but for those in use: it goes on waiting."""
     if not thread.dirty:
         return
     dirty = False
     for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block or (connection.connection and not connection.autocommit):
+        if _in_use(connection):
             dirty = True
         else:
             connection.close()

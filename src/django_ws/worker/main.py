@@ -221,11 +221,14 @@ class Worker:
 
     def _beat(self) -> None:
         if self._hangs.wanted:
-            self._hangs.look(self.receiver.connections(), time.monotonic())
+            self._look_for_hangs()
         accepting = not self._retiring and not self.executor.saturated()
         for link in self.receiver.links:
             if link.gateway and not link.gone:
                 link.beat(accepting)
+
+    def _look_for_hangs(self) -> None:
+        self._hangs.look(self.receiver.connections(), time.monotonic())
 
     def _introduce(self) -> None:
         """Say Hello where there is a new gateway, and to the supervisor when all have answered."""
@@ -251,6 +254,8 @@ class Worker:
 
     def _report(self) -> None:
         """Tell the supervisor what it replaces workers by: work, files, and signs of life."""
+        if not self._hangs.wanted:
+            self._look_for_hangs()
         # Also if nothing has changed: the supervisor kills a worker of which it hears no more.
         self._tell({"op": "handled", "count": self.receiver.messages})
         if len(sys.modules) != self._modules:

@@ -153,6 +153,24 @@ def test_release_spares_a_transaction_without_atomic(run: Run) -> None:
     assert run(hook) == [True, False]
 
 
+def test_waiting_in_the_midst_of_reading_keeps_the_connection(run: Run) -> None:
+    def read() -> list[Any]:
+        database = connections["other"]
+        with database.cursor() as cursor:
+            cursor.execute("CREATE TABLE t (n)")
+            cursor.execute("INSERT INTO t VALUES (1), (2), (3)")
+        cursor = database.chunked_cursor()  # what QuerySet.iterator() reads from
+        cursor.execute("SELECT n FROM t ORDER BY n")
+        rows = [cursor.fetchone()]
+        hygiene.give_back()
+        rows += cursor.fetchall()
+        del cursor
+        hygiene.give_back()
+        return [rows, is_open()]
+
+    assert run(read) == [[(1,), (2,), (3,)], False]
+
+
 def test_the_end_of_a_thread_closes_everything(run: Run) -> None:
     connections.settings["other"]["CONN_MAX_AGE"] = None
 

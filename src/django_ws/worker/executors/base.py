@@ -8,19 +8,22 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import ClassVar, Protocol
 
 from ...base import WebSocketHandler
 from ...options import NamespaceConfig
-from ...wire.messages import Event
+from ...wire.messages import Event, Refuse
 from ..connection import Link, WorkerConnection
 
 __all__ = ["EventSource", "Executor", "Settings"]
 
 logger = logging.getLogger("django_ws.worker")
+
+#: Polls of 5 ms without an event after which hooks that still run count as long.
+SILENT_POLLS = 20
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Executor(abc.ABC):
 
     Attributes:
         stopping: hooks that loop are to come to an end; set once, by :meth:`retire`.
+        patient: nobody looks often at what waits in the outboxes; the receiving thread's.
     """
 
     name: ClassVar[str]
@@ -76,6 +80,8 @@ class Executor(abc.ABC):
         self.max_outgoing = settings.max_outgoing
         self.send_timeout = settings.send_timeout
         self.stopping = False
+        self.patient = True
+        self._silent = 0  # polls in a row without an event; the receiving thread's
         self._told: set[type[WebSocketHandler]] = set()  # set.add is atomic; told twice is no harm
 
     # ------------------------------------------------------------------ for the worker
@@ -115,6 +121,37 @@ class Executor(abc.ABC):
             logger.exception("receiving events failed")
             time.sleep(0.1)
             return []
+
+    def receive(self, busy: bool) -> list[tuple[WorkerConnection, Event]]:
+        """Receive events, looking often while hooks run, since bare acknowledgements leave from
+        here. But not for ever because of one that loops: from then on whoever has run a hook sends
+        them itself.
+
+        Args:
+            busy: hooks run.
+        """
+        # In this order: whoever still finds it False has put what the poll sends first.
+        self.patient = not busy or self._silent >= SILENT_POLLS
+        events = self.poll(0.2 if self.patient else 0.005)
+        self._silent = 0 if events else self._silent + 1
+        return events
+
+    def guarded(self, loop: Callable[[], None]) -> None:
+        """Run the loop of a thread that the worker cannot do without."""
+        try:
+            loop()
+        except BaseException:
+            name = threading.current_thread().name
+            logger.exception("the thread %s came to grief", name)
+            self.source.fail(f"its thread {name} came to grief")
+
+    def give_up(self, connection: WorkerConnection) -> None:
+        """An event could not be run, by no fault of its handler; call it where that was caught.
+
+        The gateway closes the connection 1012, or refuses it, and lets another worker end it.
+        """
+        logger.exception("%s: connection %s failed", connection.namespace, connection.id)
+        connection.turn_away(Refuse(connection.conn, 500, ""))
 
     # ------------------------------------------------------------------ for connections
 

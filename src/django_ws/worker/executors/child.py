@@ -150,7 +150,10 @@ def _read(
     watch = HangWatch(settings.namespaces)
     connection: WorkerConnection | None = None
     while True:
-        if not select.select([sock], [], [], 0.25 if watch.wanted else None)[0]:
+        # After its end it has 1 s at a time, so as to report a hook that runs on.
+        ended = connection is not None and connection.closing
+        patience = 0.25 if watch.wanted else 1.0 if ended else None
+        if not select.select([sock], [], [], patience)[0]:
             if connection is not None and watch.look([connection], time.monotonic()):
                 connection.link.flush_all()
                 logging.shutdown()

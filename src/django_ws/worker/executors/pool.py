@@ -31,14 +31,32 @@ logger = logging.getLogger("django_ws.worker")
 
 #: Seconds after which the watchdog passes the lead on.
 STUCK = 0.003
+#: Seconds for which what the leader's hooks send may wait for that of the next ones.
+REPLY_AFTER = 0.0005
 #: Seconds after which an idle thread ends.
 IDLE = 30.0
+
+
+class Share:
+    """One of the two kinds of events that the threads are for; guarded by the pool's lock.
+
+    Attributes:
+        ready: connections whose next event is of this kind, and that no thread has.
+        active: threads in hooks of this kind that may block.
+    """
+
+    __slots__ = ("active", "ready")
+
+    def __init__(self) -> None:
+        self.ready: deque[WorkerConnection] = deque()
+        self.active = 0
 
 
 class PoolThread(threading.Thread):
     """One thread of the pool.
 
     Attributes:
+        share: that of the event which it handles, or had last.
         turn: released to wake the thread while it is parked.
         active: counted as blocking; guarded by the pool's lock.
         id: what ``threading.get_ident()`` says in it; set when it begins to run.
@@ -47,6 +65,7 @@ class PoolThread(threading.Thread):
     def __init__(self, pool: PoolExecutor, number: int) -> None:
         super().__init__(name=f"ws-pool-{number}", daemon=True)
         self.pool = pool
+        self.share = pool.messages
         self.turn = threading.Lock()
         self.turn.acquire()
         self.active = False
@@ -71,17 +90,20 @@ class PoolExecutor(Executor):
     def __init__(self, source: EventSource, settings: Settings) -> None:
         super().__init__(source, settings)
         self._limit = settings.pool_size
-        # on_connect and on_close find a thread although every other one blocks.
+        # Messages find a thread although all others are in on_connect or on_close, and these find
+        # one although all others are in messages.
         self._reserve = max(2, self._limit // 16)
         self._lock = threading.Lock()
-        self._messages: deque[WorkerConnection] = deque()  # guarded; bounded by the windows
-        self._others: deque[WorkerConnection] = deque()  # guarded; bounded by the connections
+        self.messages = Share()  # bounded by the windows
+        self._others = Share()  # bounded by the connections
+        self._others_next = False  # guarded: whose turn it is where both wait
         self._idle: list[PoolThread] = []  # guarded; the last one in is the first out
         self._threads: set[PoolThread] = set()  # guarded
         self._leader: PoolThread | None = None  # guarded; read without for a hint
         self._active = 0  # guarded: threads in hooks that may block
         self._numbers = 0  # guarded
         self._refusing_until = 0.0  # guarded
+        self._flushed = 0.0  # the leader's: when the replies last left
         self._ended = False
         # Of the leader's inline hook. Written by the leader, and by whoever takes the lead from it.
         self._hook_started = 0.0
@@ -91,7 +113,9 @@ class PoolExecutor(Executor):
         # The watchdog sleeps for long while it has nothing to watch; the leader wakes it.
         self._dozing = False
         self._alarm = threading.Event()
-        self._watchdog = threading.Thread(target=self._watch, name="ws-watchdog", daemon=True)
+        self._watchdog = threading.Thread(
+            target=self.guarded, args=(self._watch,), name="ws-watchdog", daemon=True
+        )
 
     # ------------------------------------------------------------------ Executor
 
@@ -140,15 +164,13 @@ class PoolExecutor(Executor):
                 self._hook_started = 0.0
                 successor = self._pass_lead()
             else:
-                self._active -= 1
-                me.active = False
+                self._leave(me)
         self._wake(successor)
         try:
             yield
         finally:
             with self._lock:
-                self._active += 1
-                me.active = True
+                self._enter(me)
 
     # ------------------------------------------------------------------ a thread of the pool
 
@@ -162,13 +184,17 @@ class PoolExecutor(Executor):
                     self._leader = me
                 connection = self._claim()
                 if connection is not None:
-                    self._run(me, connection)
+                    try:
+                        self._run(me, connection)
+                    except Exception:
+                        self._lose(connection)
                 elif self._leader is me:
                     lock.release()
                     try:
-                        pairs = self.poll(0.005 if self._active else 0.2)
+                        pairs = self.receive(self._active > 0)
                     finally:
                         lock.acquire()
+                    self._flushed = time.monotonic()
                     for connection, event in pairs:
                         connection.queue.append(event)
                         if not connection.busy:
@@ -187,6 +213,7 @@ class PoolExecutor(Executor):
         """Run one event of a claimed connection; called and left with the lock held."""
         lock = self._lock
         event = connection.queue.pop(0)
+        me.share = self.messages if type(event) is Message else self._others
         average = self._average(connection, event)
         leading = self._leader is me
         successor = None
@@ -194,8 +221,7 @@ class PoolExecutor(Executor):
             successor = self._pass_lead()
             leading = False
         if not leading:
-            self._active += 1
-            me.active = True
+            self._enter(me)
         lock.release()
         try:
             connection.thread = me.id
@@ -203,10 +229,7 @@ class PoolExecutor(Executor):
                 alive = self._handle_leading(me, connection, event, average)
             else:
                 if successor is not None:
-                    try:
-                        self.source.flush()
-                    except Exception:
-                        logger.exception("sending replies failed")
+                    self._flush()
                     # As late as possible: until the hook blocks it could only wait for the GIL.
                     self._wake(successor)
                 alive = handle(connection, event)
@@ -215,25 +238,48 @@ class PoolExecutor(Executor):
             if self._leader is me:
                 self._hook_started = 0.0
             if me.active:
-                me.active = False
-                self._active -= 1
+                self._leave(me)
         if not alive or not connection.queue:
             connection.busy = False
         else:
             self._schedule(connection)
-        if self._leader is not me and connection.link.hurry:
+        if self._leader is not me and (connection.link.hurry or self.patient):
             lock.release()
             try:
                 connection.link.flush()
+            except Exception:
+                logger.exception("sending replies failed")
             finally:
                 lock.acquire()
+
+    def _lose(self, connection: WorkerConnection) -> None:
+        """Not a hook failed, but what runs them; called and left with the lock held."""
+        for _ in connection.queue:
+            connection.link.done(connection.conn, 0, None)
+        connection.queue.clear()
+        connection.busy = False
+        self._lock.release()
+        try:
+            self.give_up(connection)
+        finally:
+            self._lock.acquire()
+
+    def _flush(self) -> None:
+        try:
+            self.source.flush()
+        except Exception:
+            logger.exception("sending replies failed")
 
     def _handle_leading(
         self, me: PoolThread, connection: WorkerConnection, event: Event, average: Average
     ) -> bool:
         """Handle an event without giving up the lead, under the eyes of the watchdog."""
         self._hook_average = average
-        self._hook_started = started = time.monotonic()
+        started = time.monotonic()
+        if started - self._flushed > REPLY_AFTER:
+            self._flush()
+            self._flushed = started = time.monotonic()
+        self._hook_started = started
         if self._dozing or average.blocked > SLOW:
             self._dozing = False
             self._alarm.set()
@@ -254,17 +300,38 @@ class PoolExecutor(Executor):
         return alive
 
     def _claim(self) -> WorkerConnection | None:
-        if self._others and self._active < self._limit + self._reserve:
-            return self._others.popleft()
-        if self._messages and self._active < self._limit:
-            return self._messages.popleft()
+        """The connection to run next, if there may be one more; in turn where both kinds wait."""
+        messages, others = self.messages, self._others
+        if others.ready and (self._others_next or not messages.ready) and self._room(others):
+            self._others_next = False
+            return others.ready.popleft()
+        if messages.ready and (self._active < self._limit or self._room(messages)):
+            self._others_next = True
+            return messages.ready.popleft()
+        if others.ready and self._room(others):
+            return others.ready.popleft()
         return None
 
+    def _room(self, share: Share) -> bool:
+        """Whether one more thread may block; of the reserve each kind has its part."""
+        if self._active < self._limit:
+            return True
+        return share.active < self._reserve and self._active < self._limit + self._reserve
+
+    def _enter(self, thread: PoolThread) -> None:
+        """The thread may block from here on."""
+        self._active += 1
+        thread.share.active += 1
+        thread.active = True
+
+    def _leave(self, thread: PoolThread) -> None:
+        self._active -= 1
+        thread.share.active -= 1
+        thread.active = False
+
     def _schedule(self, connection: WorkerConnection) -> None:
-        if type(connection.queue[0]) is Message:
-            self._messages.append(connection)
-        else:
-            self._others.append(connection)
+        share = self.messages if type(connection.queue[0]) is Message else self._others
+        share.ready.append(connection)
 
     def _average(self, connection: WorkerConnection, event: Event) -> Average:
         averages = connection.runner
@@ -364,8 +431,7 @@ class PoolExecutor(Executor):
             # Now, not when it returns: else each of many such hooks would keep the lead in turn.
             self._hook_average.add(STUCK, blocked)
             successor = self._pass_lead()
-            leader.active = True
-            self._active += 1
+            self._enter(leader)
             self._hook_started = 0.0
         self._wake(successor)
 

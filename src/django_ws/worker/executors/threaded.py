@@ -37,7 +37,9 @@ class ThreadedExecutor(Executor):
         self._threads: set[threading.Thread] = set()  # guarded by _lock
         self._ended = False
         self._refusing_until = 0.0  # receiving thread
-        self._receiver = threading.Thread(target=self._receive, name="ws-receive", daemon=True)
+        self._receiver = threading.Thread(
+            target=self.guarded, args=(self._receive,), name="ws-receive", daemon=True
+        )
 
     def start(self) -> None:
         self._receiver.start()
@@ -63,17 +65,21 @@ class ThreadedExecutor(Executor):
     def _receive(self) -> None:
         source = self.source
         while not self._ended:
-            # While hooks run, look often: acknowledgements without a reply leave from here.
-            events = self.poll(0.005 if source.running() else 0.2)
-            for connection, event in events:
-                inbox = connection.runner
-                if not isinstance(inbox, SimpleQueue):
-                    inbox = self._open(connection)
-                    if connection.over:
-                        continue  # turned away
-                inbox.put(event)
-                if connection.over:
-                    self._discard(connection, inbox)
+            for connection, event in self.receive(source.running()):
+                try:
+                    self._pass_on(connection, event)
+                except Exception:
+                    self.give_up(connection)
+
+    def _pass_on(self, connection: WorkerConnection, event: Event) -> None:
+        inbox = connection.runner
+        if not isinstance(inbox, SimpleQueue):
+            inbox = self._open(connection)
+            if connection.over:
+                return  # turned away
+        inbox.put(event)
+        if connection.over:
+            self._discard(connection, inbox)
 
     def _open(self, connection: WorkerConnection) -> Inbox:
         """Start the connection's thread."""
@@ -123,6 +129,6 @@ class ThreadedExecutor(Executor):
                 self._threads.discard(threading.current_thread())
 
     def _handled(self, connection: WorkerConnection) -> None:
-        # A bare acknowledgement is in no hurry; the receiving thread sends it.
-        if connection.link.hurry:
+        # A bare acknowledgement is in no hurry; the receiving thread sends it while it looks often.
+        if connection.link.hurry or self.patient:
             connection.link.flush()

@@ -21,6 +21,7 @@ from django_ws.wire.messages import (
     Event,
     Handshake,
     Message,
+    Refuse,
     Release,
     Restore,
     Snapshot,
@@ -50,17 +51,20 @@ class Source:
         self.waiting: list[tuple[WorkerConnection, Event]] = []
         self.polling = 0
         self.polls = 0
-        self.fail = False
+        self.broken = False  # the next poll fails
+        self.failed: list[str] = []
+        self.timeout = 0.0  # that of the last poll
         self.executor: Any = None
 
     def poll(self, timeout: float) -> list[tuple[WorkerConnection, Event]]:
+        self.timeout = timeout
         self.flush()
         with self.condition:
             self.polling += 1
             assert self.polling == 1, "two threads poll"
             try:
-                if self.fail:
-                    self.fail = False
+                if self.broken:
+                    self.broken = False
                     raise OSError("no more")
                 if not self.waiting:
                     self.condition.wait(min(timeout, 0.01))
@@ -80,6 +84,9 @@ class Source:
 
     def flush(self) -> None:
         self.link.flush()
+
+    def fail(self, reason: str) -> None:
+        self.failed.append(reason)
 
     def running(self) -> bool:
         return True
@@ -405,8 +412,8 @@ def test_a_failing_poll_does_not_end_the_receiving(
     start: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, source = start()
-    source.fail = True
-    until(lambda: not source.fail)
+    source.broken = True
+    until(lambda: not source.broken)
     kind = handler()
     connection = source.connection(1, kind)
     source.put(message(connection, 2, "on"))
@@ -540,3 +547,104 @@ def test_a_flush_that_fails_does_not_lose_the_lead(
     source.put(message(blocking, 2, "block"), message(fast, 2))
     until(lambda: len(fast.handler_class.log) == 1)
     assert "sending replies failed" in caplog.text
+
+
+# ---------------------------------------------------------------- fairness
+
+
+def test_replies_of_hooks_that_compute_do_not_wait_for_all_others(start: Any) -> None:
+    _, source = start()
+    left: list[int] = []
+
+    def on_message(self: WebSocketHandler, text: str) -> None:
+        left.append(sum(len(batch.messages) for batch in source.socket.batches))
+        self.send(text)
+        until = time.monotonic() + 0.001
+        while time.monotonic() < until:
+            pass
+
+    kind = handler(on_message=on_message)
+    connections = [source.connection(conn, kind) for conn in range(1, 31)]
+    source.put(*[message(connection, 2) for connection in connections])
+    until(lambda: len(source.acks()) == 30)
+    assert left[-1] >= 20
+
+
+def test_hooks_that_close_leave_room_for_messages(start: Any) -> None:
+    gate = Gate()
+    _, source = start(8, gate)
+    kind = handler(on_close=lambda self: gate())
+    closing = [source.connection(conn, kind) for conn in range(1, 41)]
+    source.put(*[disconnect(connection, 2) for connection in closing])
+    until(lambda: gate.inside == 8)
+    other = source.connection(99, kind)
+    source.put(message(other, 2, "quick"))
+    until(lambda: (99, "quick") in kind.log)
+
+
+def test_messages_and_closes_take_turns(start: Any) -> None:
+    _, source = start()
+    kind = handler()
+    closing = [source.connection(conn, kind) for conn in range(1, 21)]
+    speaking = [source.connection(conn, kind) for conn in range(21, 41)]
+    source.put(
+        *[disconnect(connection, 2) for connection in closing],
+        *[message(connection, 2) for connection in speaking],
+    )
+    until(lambda: len(kind.log) == 40)
+    assert 5 <= [what for _, what in kind.log[:20]].count("x") <= 15
+
+
+def test_waiting_for_a_slow_client_does_not_count(start: Any) -> None:
+    pool, source = start(2)
+    source.link.max_pending = 10
+
+    def on_message(self: WebSocketHandler, text: str) -> None:
+        if text == "much":
+            self.send("x" * 10)
+            self.send("y")  # waits for the client
+        self.note(text)  # type: ignore[attr-defined]
+
+    kind = handler(on_message=on_message)
+    slow = [source.connection(conn, kind) for conn in range(1, 13)]
+    source.put(*[message(connection, 2, "much") for connection in slow])
+    until(lambda: sum(c._waker is not None for c in slow) == 12)
+    until(lambda: pool._active == 0)
+    quick = source.connection(99, kind)
+    source.put(message(quick, 2, "quick"))
+    until(lambda: kind.log == [(99, "quick")])
+    for connection in slow:
+        connection.confirmed(10)
+    until(lambda: len(kind.log) == 13)
+    until(lambda: pool._active == 0)
+
+
+def test_what_goes_wrong_around_a_hook_costs_only_its_connection(
+    start: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool, source = start()
+    kind = handler()
+    broken, other = source.connection(1, kind), source.connection(2, kind)
+    average = pool._average
+
+    def no_memory(connection: WorkerConnection, event: Event) -> Any:
+        if connection is broken:
+            raise MemoryError
+        return average(connection, event)
+
+    monkeypatch.setattr(pool, "_average", no_memory)
+    source.put(message(broken, 2), message(broken, 3), message(other, 2, "fine"))
+    until(lambda: kind.log == [(2, "fine")])
+    until(lambda: [m for b in source.socket.batches for m in b.messages] == [Refuse(1, 500, "")])
+    assert source.connections() == [other]
+    until(lambda: source.link.handled == 3)
+    assert "connection gw-1 failed" in caplog.text
+
+
+def test_with_a_hook_that_runs_on_the_pool_does_not_poll_all_the_time(start: Any) -> None:
+    gate = Gate()
+    _, source = start(gate=gate)
+    kind = handler(on_message=lambda self, text: gate() if text == "block" else None)
+    source.put(message(source.connection(1, kind), 2, "block"))
+    until(lambda: gate.inside == 1)
+    until(lambda: source.timeout == 0.2)
