@@ -119,6 +119,8 @@ class Connection(Receiver):
         else:
             # What has been read is still delivered, as fast as window and rate allow.
             context.lingering.add(self)
+            # What its hooks still send goes nowhere, so none of them need wait until it is read.
+            self.resume_writing()
 
     # ------------------------------------------------------------------ for the session
 
