@@ -104,7 +104,7 @@ def bench_pool_turn(benchmark, handler, monkeypatch):
     monkeypatch.setattr(averages, "SLOW", 1.0)
     pool = PoolExecutor(Source(), Settings())
     connection = connected(handler, pool)
-    pool._leader = me = PoolThread(pool, 1)
+    pool._leader = me = PoolThread(pool, 1, pool._shares.messages)
     # As right after a poll: no replies have waited yet.
     pool._flushed = float("inf")
     # send() asks which thread it is in.
@@ -113,9 +113,9 @@ def bench_pool_turn(benchmark, handler, monkeypatch):
     def run():
         connection.queue.append(MESSAGE)
         connection.busy = True
-        pool._schedule(connection)
+        pool._shares.add(connection)
         with pool._lock:
-            pool._run(me, pool._claim())
+            pool._run(me, pool._shares.claim())
         emptied(connection)
 
     benchmark(run)

@@ -8,6 +8,7 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from django.utils.module_loading import import_string
@@ -22,10 +23,7 @@ from ..transport.sockets import terminate
 from ..wire.codec import WireError, decode_answer
 from ..wire.messages import WIRE_VERSION, Fenced, Hello, NamespaceInfo, Retiring
 from .connection import Link
-from .executors import Executor, Settings, make_executor
-from .executors.child import child_main
-from .executors.multiprocess import MultiprocessExecutor
-from .executors.template import Template
+from .executors import EventSource, Executor, Settings, prepare
 from .hangs import HangWatch
 from .link import GatewayLink
 from .receiver import Receiver
@@ -69,25 +67,20 @@ def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
         The exit code: 0 after retiring, 1 if it could not start, 3 if it had to end.
     """
     try:
-        # A template is forked before there is a thread, a socket or a database connection.
-        template = _fork_template(config, channel) if config.mode == "multiprocess" else None
-        worker = Worker(config, incarnation, channel)
+        # First of all: it may fork.
+        handlers = {name: import_string(item.handler) for name, item in config.namespaces.items()}
+        close = [] if channel is None else [channel.fileno()]
+        make_executor = prepare(config.mode, handlers, _settings(config), close)
+        worker = Worker(config, incarnation, channel, handlers, make_executor)
     except EndpointError as error:
         if channel is None:
             sys.stderr.write(f"{error}\n")
         else:
             channel.send({"op": "failed", "message": str(error)})
         return 1
-    if isinstance(worker.executor, MultiprocessExecutor):
-        assert template is not None
-        worker.executor.use(template)
     code = worker.run()
     terminate()
     return code
-
-
-def _handlers(config: WorkerConfig) -> dict[str, type[WebSocketHandler]]:
-    return {name: import_string(item.handler) for name, item in config.namespaces.items()}
 
 
 def _settings(config: WorkerConfig) -> Settings:
@@ -101,14 +94,6 @@ def _settings(config: WorkerConfig) -> Settings:
     )
 
 
-def _fork_template(config: WorkerConfig, channel: Channel | None) -> Template:
-    handlers, settings = _handlers(config), _settings(config)
-    return Template.fork(
-        lambda sock: child_main(sock, handlers, settings),
-        close=[] if channel is None else [channel.fileno()],
-    )
-
-
 class Worker:
     """One worker. :meth:`run` belongs to the main thread, as do all attributes.
 
@@ -116,7 +101,14 @@ class Worker:
         EndpointError: The push socket cannot be bound.
     """
 
-    def __init__(self, config: WorkerConfig, incarnation: str, channel: Channel | None) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        incarnation: str,
+        channel: Channel | None,
+        handlers: Mapping[str, type[WebSocketHandler]],
+        make_executor: Callable[[EventSource], Executor],
+    ) -> None:
         self.config = config
         self.incarnation = incarnation
         self.channel = channel
@@ -131,18 +123,15 @@ class Worker:
             GatewayLink(index, socket, config.project, incarnation)
             for index, socket in enumerate(sockets)
         ]
-        self.receiver = Receiver(
-            self._events, links, _handlers(config), config.project, self._broken
-        )
-        self.executor: Executor = make_executor(config.mode, self.receiver, _settings(config))
+        self.receiver = Receiver(self._events, links, handlers, config.project, self._broken)
+        self.executor = make_executor(self.receiver)
         self.receiver.executor = self.executor
         self._started = time.time()
         self._namespaces = {
             name: NamespaceInfo(item.on_worker_lost, item.history_size, item.history_ttl)
             for name, item in config.namespaces.items()
         }
-        # In multiprocess mode the children look themselves, and are ended.
-        self._hangs = HangWatch({} if config.mode == "multiprocess" else config.namespaces)
+        self._hangs = HangWatch(config.namespaces)
         self._ready = False
         self._modules = len(sys.modules)
         self._retiring = False

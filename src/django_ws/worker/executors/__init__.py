@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from ...base import WebSocketHandler
 from .base import EventSource, Executor, Settings
 
-__all__ = ["EventSource", "Executor", "Settings", "make_executor"]
+__all__ = ["EventSource", "Executor", "Settings", "prepare"]
 
 
-def make_executor(mode: str, source: EventSource, settings: Settings) -> Executor:
-    """The executor of a mode (one of ``options.MODES``)."""
+def prepare(
+    mode: str,
+    handlers: Mapping[str, type[WebSocketHandler]],
+    settings: Settings,
+    close: list[int],
+) -> Callable[[EventSource], Executor]:
+    """Get ready what makes the executor of a mode.
+
+    Call it before there is a thread, a socket or a database connection: one of the modes forks.
+
+    Args:
+        mode: one of ``options.MODES``.
+        handlers: by namespace.
+        close: descriptors that a forked process must not keep.
+    """
     if mode == "pool":
         from .pool import PoolExecutor
 
-        return PoolExecutor(source, settings)
+        return lambda source: PoolExecutor(source, settings)
     if mode == "threaded":
         from .threaded import ThreadedExecutor
 
-        return ThreadedExecutor(source, settings)
+        return lambda source: ThreadedExecutor(source, settings)
     if mode == "gevent":
         from .gevent import GeventExecutor
 
-        return GeventExecutor(source, settings)
+        return lambda source: GeventExecutor(source, settings)
     from .multiprocess import MultiprocessExecutor
 
-    return MultiprocessExecutor(source, settings)
+    return MultiprocessExecutor.prepare(handlers, settings, close)

@@ -15,8 +15,10 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+from ...base import WebSocketHandler
 from ...wire.codec import Batch, decode_replies, encode
 from ...wire.messages import (
     WIRE_VERSION,
@@ -35,7 +37,7 @@ from ...wire.messages import (
 )
 from ..connection import WorkerConnection
 from .base import EventSource, Executor, Settings
-from .child import Frames
+from .child import Frames, child_main
 from .template import Template
 
 __all__ = ["MultiprocessExecutor"]
@@ -91,6 +93,20 @@ class MultiprocessExecutor(Executor):
         self._held: list[Child] = []  # not read at the moment; the reader's
         self._receiver = threading.Thread(target=self._receive, name="ws-receive", daemon=True)
         self._reader = threading.Thread(target=self._read, name="ws-children", daemon=True)
+
+    @classmethod
+    def prepare(
+        cls, handlers: Mapping[str, type[WebSocketHandler]], settings: Settings, close: list[int]
+    ) -> Callable[[EventSource], Executor]:
+        """Fork the template; returns what makes an executor that uses it."""
+        template = Template.fork(lambda sock: child_main(sock, handlers, settings), close)
+
+        def make(source: EventSource) -> Executor:
+            executor = cls(source, settings)
+            executor.use(template)
+            return executor
+
+        return make
 
     def use(self, template: Template) -> None:
         """Fork from ``template``; before :meth:`start`."""

@@ -14,7 +14,6 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -24,6 +23,7 @@ from ..connection import Link, WorkerConnection
 from ..turn import handle
 from .averages import SLOW, SUSPICIOUS, Average, Averages, waiting
 from .base import EventSource, Executor, Settings
+from .shares import Share, Shares
 
 __all__ = ["PoolExecutor"]
 
@@ -37,21 +37,6 @@ REPLY_AFTER = 0.0005
 IDLE = 30.0
 
 
-class Share:
-    """One of the two kinds of events that the threads are for; guarded by the pool's lock.
-
-    Attributes:
-        ready: connections whose next event is of this kind, and that no thread has.
-        active: threads in hooks of this kind that may block.
-    """
-
-    __slots__ = ("active", "ready")
-
-    def __init__(self) -> None:
-        self.ready: deque[WorkerConnection] = deque()
-        self.active = 0
-
-
 class PoolThread(threading.Thread):
     """One thread of the pool.
 
@@ -62,10 +47,10 @@ class PoolThread(threading.Thread):
         id: what ``threading.get_ident()`` says in it; set when it begins to run.
     """
 
-    def __init__(self, pool: PoolExecutor, number: int) -> None:
+    def __init__(self, pool: PoolExecutor, number: int, share: Share) -> None:
         super().__init__(name=f"ws-pool-{number}", daemon=True)
         self.pool = pool
-        self.share = pool.messages
+        self.share = share
         self.turn = threading.Lock()
         self.turn.acquire()
         self.active = False
@@ -89,18 +74,11 @@ class PoolExecutor(Executor):
 
     def __init__(self, source: EventSource, settings: Settings) -> None:
         super().__init__(source, settings)
-        self._limit = settings.pool_size
-        # Messages find a thread although all others are in on_connect or on_close, and these find
-        # one although all others are in messages.
-        self._reserve = max(2, self._limit // 16)
         self._lock = threading.Lock()
-        self.messages = Share()  # bounded by the windows
-        self._others = Share()  # bounded by the connections
-        self._others_next = False  # guarded: whose turn it is where both wait
+        self._shares = Shares(settings.pool_size)  # guarded
         self._idle: list[PoolThread] = []  # guarded; the last one in is the first out
         self._threads: set[PoolThread] = set()  # guarded
         self._leader: PoolThread | None = None  # guarded; read without for a hint
-        self._active = 0  # guarded: threads in hooks that may block
         self._numbers = 0  # guarded
         self._refusing_until = 0.0  # guarded
         self._flushed = 0.0  # the leader's: when the replies last left
@@ -126,7 +104,7 @@ class PoolExecutor(Executor):
         self._watchdog.start()
 
     def saturated(self) -> bool:
-        return self._active >= self._limit or time.monotonic() < self._refusing_until
+        return self._shares.active >= self._shares.limit or time.monotonic() < self._refusing_until
 
     def stop(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -182,7 +160,7 @@ class PoolExecutor(Executor):
             while not self._ended:
                 if self._leader is None:
                     self._leader = me
-                connection = self._claim()
+                connection = self._shares.claim()
                 if connection is not None:
                     try:
                         self._run(me, connection)
@@ -191,7 +169,7 @@ class PoolExecutor(Executor):
                 elif self._leader is me:
                     lock.release()
                     try:
-                        pairs = self.receive(self._active > 0)
+                        pairs = self.receive(self._shares.active > 0)
                     finally:
                         lock.acquire()
                     self._flushed = time.monotonic()
@@ -199,7 +177,7 @@ class PoolExecutor(Executor):
                         connection.queue.append(event)
                         if not connection.busy:
                             connection.busy = True
-                            self._schedule(connection)
+                            self._shares.add(connection)
                 elif not self._park(me):
                     break
         finally:
@@ -212,8 +190,9 @@ class PoolExecutor(Executor):
     def _run(self, me: PoolThread, connection: WorkerConnection) -> None:
         """Run one event of a claimed connection; called and left with the lock held."""
         lock = self._lock
+        shares = self._shares
         event = connection.queue.pop(0)
-        me.share = self.messages if type(event) is Message else self._others
+        me.share = shares.messages if type(event) is Message else shares.others
         average = self._average(connection, event)
         leading = self._leader is me
         successor = None
@@ -242,7 +221,7 @@ class PoolExecutor(Executor):
         if not alive or not connection.queue:
             connection.busy = False
         else:
-            self._schedule(connection)
+            self._shares.add(connection)
         if self._leader is not me and (connection.link.hurry or self.patient):
             lock.release()
             try:
@@ -299,39 +278,14 @@ class PoolExecutor(Executor):
             average.add(wall, blocked)
         return alive
 
-    def _claim(self) -> WorkerConnection | None:
-        """The connection to run next, if there may be one more; in turn where both kinds wait."""
-        messages, others = self.messages, self._others
-        if others.ready and (self._others_next or not messages.ready) and self._room(others):
-            self._others_next = False
-            return others.ready.popleft()
-        if messages.ready and (self._active < self._limit or self._room(messages)):
-            self._others_next = True
-            return messages.ready.popleft()
-        if others.ready and self._room(others):
-            return others.ready.popleft()
-        return None
-
-    def _room(self, share: Share) -> bool:
-        """Whether one more thread may block; of the reserve each kind has its part."""
-        if self._active < self._limit:
-            return True
-        return share.active < self._reserve and self._active < self._limit + self._reserve
-
     def _enter(self, thread: PoolThread) -> None:
         """The thread may block from here on."""
-        self._active += 1
-        thread.share.active += 1
         thread.active = True
+        self._shares.enter(thread.share)
 
     def _leave(self, thread: PoolThread) -> None:
-        self._active -= 1
-        thread.share.active -= 1
         thread.active = False
-
-    def _schedule(self, connection: WorkerConnection) -> None:
-        share = self.messages if type(connection.queue[0]) is Message else self._others
-        share.ready.append(connection)
+        self._shares.leave(thread.share)
 
     def _average(self, connection: WorkerConnection, event: Event) -> Average:
         averages = connection.runner
@@ -346,13 +300,13 @@ class PoolExecutor(Executor):
 
     def _pass_lead(self) -> PoolThread:
         """Give the lead to an idle or new thread, which the caller wakes once it has released the
-        lock. `_claim` bounds their number: the limit, the reserve, and those in ``wait``."""
+        lock. `Shares` bound their number: the limit, the reserve, and those in ``wait``."""
         self._leader = self._idle.pop() if self._idle else self._new_thread()
         return self._leader
 
     def _new_thread(self) -> PoolThread:
         self._numbers += 1
-        thread = PoolThread(self, self._numbers)
+        thread = PoolThread(self, self._numbers, self._shares.messages)
         self._threads.add(thread)
         return thread
 
@@ -407,7 +361,7 @@ class PoolExecutor(Executor):
                 quiet = 0
                 time.sleep(STUCK)
                 continue
-            quiet = 0 if self._active else quiet + 1
+            quiet = 0 if self._shares.active else quiet + 1
             # Being woken costs the hook that does it, so not for every single one.
             self._dozing = quiet >= 50
             if not self._hook_started and self._alarm.wait(1.0 if self._dozing else 0.01):
@@ -436,7 +390,7 @@ class PoolExecutor(Executor):
         self._wake(successor)
 
     def _report_saturation(self) -> None:
-        if self._active < self._limit:
+        if self._shares.active < self._shares.limit:
             self._saturated_since = 0.0
             return
         now = time.monotonic()
@@ -452,6 +406,6 @@ class PoolExecutor(Executor):
             logger.warning(
                 "all %d threads of the pool are in hooks that block; new connections are refused "
                 "with 503: make them shorter, or raise --pool. The longest: %s",
-                self._limit,
+                self._shares.limit,
                 ", ".join(f"{name} {now - since:.1f} s ({id})" for since, name, id in running),
             )

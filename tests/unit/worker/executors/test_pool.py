@@ -245,7 +245,7 @@ def test_under_stress_order_holds_and_no_two_hooks_meet(start: Any) -> None:
         ]  # fmt: skip
     assert not met
     assert len(threads) > 1
-    until(lambda: pool._active == 0)
+    until(lambda: pool._shares.active == 0)
     assert len(pool._threads) <= 6 + 24  # those in wait() do not count
 
 
@@ -300,10 +300,10 @@ def test_the_watchdog_passes_the_lead_on(start: Any) -> None:
     until(lambda: gate.inside == 1)
     source.put(message(fast, 2, "quick"))
     until(lambda: (2, "quick") in kind.log)
-    assert pool._active == 1
+    assert pool._shares.active == 1
     gate.opened.set()
     until(lambda: (1, "block") in kind.log)
-    until(lambda: pool._active == 0)
+    until(lambda: pool._shares.active == 0)
 
 
 def test_events_behind_a_deposed_hook_are_run_by_others(start: Any) -> None:
@@ -352,14 +352,14 @@ def test_waiting_does_not_count(start: Any) -> None:
     waiting = [source.connection(conn, kind) for conn in range(1, 13)]
     source.put(*[message(connection, 2, "wait") for connection in waiting])
     until(lambda: sum(c._waker is not None for c in waiting) == 12)
-    until(lambda: pool._active == 0)
+    until(lambda: pool._shares.active == 0)
     assert not pool.saturated()
     quick = source.connection(99, kind)
     source.put(message(quick, 2, "quick"))
     until(lambda: kind.log == [(99, "quick")])
     source.put(*[disconnect(connection, 3) for connection in waiting])
     until(lambda: len(kind.log) == 25)  # each of them: "wait", then "close"
-    until(lambda: pool._active == 0)
+    until(lambda: pool._shares.active == 0)
 
 
 def test_waiting_ends_when_the_worker_retires(start: Any) -> None:
@@ -609,14 +609,14 @@ def test_waiting_for_a_slow_client_does_not_count(start: Any) -> None:
     slow = [source.connection(conn, kind) for conn in range(1, 13)]
     source.put(*[message(connection, 2, "much") for connection in slow])
     until(lambda: sum(c._waker is not None for c in slow) == 12)
-    until(lambda: pool._active == 0)
+    until(lambda: pool._shares.active == 0)
     quick = source.connection(99, kind)
     source.put(message(quick, 2, "quick"))
     until(lambda: kind.log == [(99, "quick")])
     for connection in slow:
         connection.confirmed(10)
     until(lambda: len(kind.log) == 13)
-    until(lambda: pool._active == 0)
+    until(lambda: pool._shares.active == 0)
 
 
 def test_what_goes_wrong_around_a_hook_costs_only_its_connection(
