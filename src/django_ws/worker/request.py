@@ -27,6 +27,9 @@ __all__ = ["HandshakeRequest", "load_user", "user_key"]
 
 logger = logging.getLogger("django_ws.session")
 
+#: ``django.contrib.auth.SESSION_KEY``, which a project without that app cannot import.
+_USER = "_auth_user_id"
+
 
 class HandshakeRequest(HttpRequest):
     """What ``handler.request`` is, built from the handshake as ``ASGIRequest`` is from a scope.
@@ -41,6 +44,7 @@ class HandshakeRequest(HttpRequest):
         self._handshake = handshake
         self._session: SessionBase | None = None
         self._session_key: str | None = None
+        self._found: tuple[str, str] | None = None  # user and key of the session as last read
         self._user: User | None = None
         self._user_key = user_key
         self.method = "GET"
@@ -119,13 +123,14 @@ class HandshakeRequest(HttpRequest):
             Primary key of the user, as text, and a digest of the session's key; empty for nobody
             and without a session.
         """
-        store = conf.session_store()
-        if store is None or not (self._session_key or self.COOKIES.get(conf.session_cookie_name())):
-            return "", ""
-        session = self.session
-        user = session.get("_auth_user_id", "")  # which also finds out whether the session exists
-        key = session.session_key
-        return str(user), sha256(key.encode()).hexdigest() if key else ""
+        if self._found is None:
+            if conf.session_store() is None:
+                return "", ""
+            if not (self._session_key or self.COOKIES.get(conf.session_cookie_name())):
+                return "", ""
+            self._found = _found(self.session)
+        user, key = self._found
+        return user, sha256(key.encode()).hexdigest() if key else ""
 
     def end_hook(self) -> None:
         """Save the session if the hook changed it, and forget its data: call it after each hook."""
@@ -145,6 +150,14 @@ class HandshakeRequest(HttpRequest):
                 return
         # May differ from the cookie's after login(), flush() or for a session made here.
         self._session_key = session.session_key
+        if hasattr(session, "_session_cache"):  # it was read, so this costs no query
+            self._found = _found(session)
+
+
+def _found(session: SessionBase) -> tuple[str, str]:
+    """Primary key of a session's user, and its key; empty if there is no such session any more."""
+    user = session.get(_USER, "")  # reads it first
+    return str(user), session.session_key or ""
 
 
 def _meta(handshake: Handshake) -> dict[str, object]:

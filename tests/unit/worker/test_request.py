@@ -253,6 +253,11 @@ class TestUser:
         assert who == str(user.pk)
         assert session
         assert with_session("invented").identity() == ("", "")
+        request = with_session(client.session.session_key)
+        assert request.user == user
+        request.end_hook()
+        with django_assert_num_queries(0):  # the hook has read it
+            assert request.identity() == (who, session)
 
     def test_a_backend_that_is_gone_names_nobody(self) -> None:
         user = get_user_model().objects.create_user("ann")
