@@ -20,6 +20,7 @@ from tests.integration.gateway_harness import (
     connected,
     gateway,
     masked,
+    open_sockets,
     request,
     wait_until,
 )
@@ -171,7 +172,7 @@ def test_what_is_like_the_last_is_counted_for_a_while(caplog: pytest.LogCaptureF
         for _ in range(3):
             with Client(server.port) as client:
                 assert client.refused(Origin=None)[0] == 403
-        server.call(lambda: server.server._journal._silent_until.clear())
+        server.call(lambda: server.server._journal._quiet.clear())
         with Client(server.port) as client:
             client.refused(Origin=None)
     first, last = (record.getMessage() for record in caplog.records)
@@ -184,16 +185,40 @@ def test_a_missing_origin_can_be_allowed() -> None:
         client.upgrade(Origin=None)
 
 
-def test_plain_requests(client: Client, server: Gateway) -> None:
-    client.send(b"GET /socket/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    status, _, headers = client.head()
-    assert (status, headers["upgrade"]) == (426, "websocket")
-    client.body(headers)
-    client.send(b"GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    status, _, headers = client.head()
-    assert status == 404
-    assert "--wsgi serves the project's pages, too" in client.body(headers)
-    assert "server" not in headers
+def test_plain_requests(server: Gateway) -> None:
+    with Client(server.port) as client:
+        client.send(b"GET /socket/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        status, _, headers = client.head()
+        assert (status, headers["upgrade"]) == (426, "websocket")
+        client.body(headers)
+    with Client(server.port) as client:
+        client.send(b"GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        status, _, headers = client.head()
+        assert status == 404
+        assert "--wsgi serves the project's pages, too" in client.body(headers)
+        assert "server" not in headers
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /socket/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"HEAD /socket/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /socket/ HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        request(1, Origin=None),
+    ],
+    ids=["426", "404", "ready", "head", "host", "origin"],
+)
+def test_what_says_that_it_closes_does_so(server: Gateway, sent: bytes) -> None:
+    with Client(server.port) as client:
+        client.send(sent * 2)
+        _, _, headers = client.head()
+        assert headers["connection"] == "close"
+        if not sent.startswith(b"HEAD"):
+            client.body(headers)
+        assert client.at_end()
 
 
 @pytest.mark.parametrize(
@@ -246,7 +271,7 @@ def test_caps() -> None:
         with connected(server), connected(server), Client(server.port) as third:
             status, body = third.refused()
             assert (status, body) == (503, "Too many connections from your address.\n")
-        wait_until(lambda: server.server.connections == 0)
+        wait_until(lambda: open_sockets(server) == 0)
         with connected(server) as client:
             client.frame(1, b"room again")
             assert client.read() == (0x81, b"room again")
@@ -255,15 +280,13 @@ def test_caps() -> None:
         assert second.refused()[0] == 503
 
 
-def test_refusals_do_not_count_as_connections() -> None:
+def test_refusals_count_until_their_socket_is_closed() -> None:
     with gateway({"max_connections_per_ip": 1}) as server:
-        for _ in range(3):
+        for answer, headers in [(Accept(0, ""), {"Origin": None}), (Refuse(0, 403, ""), {})] * 2:
+            server.registry.answer = answer
             with Client(server.port) as client:
-                assert client.refused(Origin=None)[0] == 403
-        server.registry.answer = Refuse(0, 403, "")
-        for _ in range(3):
-            with Client(server.port) as client:
-                assert client.refused()[0] == 403
+                assert client.refused(**headers)[0] == 403
+            wait_until(lambda: open_sockets(server) == 0)
         server.registry.answer = Accept(0, "")
         with connected(server):
             pass
@@ -274,9 +297,8 @@ def test_refusals_do_not_count_as_connections() -> None:
     [
         b"",
         b"GET /socket/ HTTP/1.1\r\nHost: local",
-        b"POST /socket/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe",
     ],
-    ids=["silence", "head", "body"],
+    ids=["silence", "head"],
 )
 def test_a_slow_drip_is_cut_off(drip: bytes) -> None:
     with gateway({"idle_timeout": 0.2}) as server, Client(server.port) as client:

@@ -1,4 +1,4 @@
-"""Host and Origin are decided as Django decides them, and caps count right."""
+"""Host and Origin are decided as Django decides them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ import itertools
 import pytest
 from django.http.request import split_domain_port, validate_host
 
-from django_ws.gateway.http.admission import (
-    Caps,
-    check_host,
-    check_origin,
-    descriptor_cap,
-    split_host,
-)
+from django_ws.gateway.http.hosts import check_host, check_origin, split_host
 
 HOSTS = [
     "example.com",
@@ -66,6 +60,14 @@ def test_hosts_are_allowed_as_django_does(host: str, allowed: list[str]) -> None
     refusal = check_host(host, allowed)
     assert (refusal is None) is expected
     assert refusal is None or refusal.status == 400
+
+
+def test_the_log_names_the_host() -> None:
+    refusal = check_host("evil.example", ["example.com"])
+    assert refusal
+    assert "evil.example" not in refusal.body(debug=False)
+    assert "'evil.example'" in refusal.why(debug=False)
+    assert "Add 'evil.example' to ALLOWED_HOSTS" in refusal.body(debug=True)
 
 
 def test_a_missing_host_is_refused() -> None:
@@ -152,31 +154,3 @@ def test_tls_needs_a_page_over_tls() -> None:
 )
 def test_listed_origins(origin: str, entry: str, allowed: bool) -> None:
     assert allows(origin, allowed=(entry,)) is allowed
-
-
-def test_caps_count_in_all_and_per_address() -> None:
-    caps = Caps(3, 2)
-    assert caps.enter("a") is None
-    assert caps.enter("a") is None
-    refusal = caps.enter("a")
-    assert refusal
-    assert refusal.status == 503
-    assert caps.enter("b") is None
-    assert caps.enter("c")
-    assert len(caps) == 3
-    caps.leave("a")
-    assert caps.enter("a") is None
-    for address in "aab":
-        caps.leave(address)
-    assert len(caps) == 0
-
-
-def test_no_cap_per_address() -> None:
-    caps = Caps(100, 0)
-    assert all(caps.enter("a") is None for _ in range(100))
-    assert caps.enter("a")
-
-
-@pytest.mark.parametrize(("limit", "cap"), [(20_000, 19_900), (1024, 924), (256, 192), (1, 1)])
-def test_descriptors_are_kept_back(limit: int, cap: int) -> None:
-    assert descriptor_cap(limit) == cap
