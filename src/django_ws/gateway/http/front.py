@@ -140,7 +140,7 @@ class Front(HTTPServerConnectionDelegate):
             return refusal
         if self._pages is not None and not request.is_upgrade:
             return None
-        if request.has_body:
+        if request.length != 0:
             return _NO_BODY
         found = self._routes.find(request.path)
         if request.is_upgrade:

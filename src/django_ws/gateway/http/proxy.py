@@ -21,34 +21,21 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError
 
 from .answers import LINGER, Answers
+from .bodies import MAX_BODY, Body, Held, Unacceptable
 from .refusals import response
 from .requests import Request
+from .upstream import ABSENT, Upstream
 
 __all__ = ["Proxy"]
 
-#: Bytes of a request's or response's body.
-MAX_BODY = 1024**3
-
-#: Bytes of a body without a length, which is kept whole: the pages' server (wsgiref) needs one.
-MAX_CHUNKED = 16 * 1024**2
-
-#: Bytes of bodies in memory, of all requests together.
-MAX_HELD = 64 * 1024**2
-
-#: Bytes of a body that must have come before a thread is spent on the request.
-AHEAD = 64 * 1024
-
-#: Bytes of a body that must come in ``idle`` seconds, and seconds for the whole of it.
-PACE = 64 * 1024
+#: Seconds for a whole body.
 BODY_DEADLINE = 600.0
-
-#: Seconds to wait for a child that is being replaced, and for its other requests.
-PATIENCE = 5.0
-QUEUE = 30.0
-_RETRY_AFTER = 0.05
 
 #: Seconds that a client may leave a response unread.
 STALL = 60.0
+
+_TOO_LONG = Unacceptable(413, "The body of this request is too long.\n")
+_TOO_SLOW = Unacceptable(408, "The body of this request comes too slowly.\n")
 
 #: RFC 9110 §7.6.1, and what belongs to the connection with the browser.
 _HOP_BY_HOP = frozenset(
@@ -66,11 +53,6 @@ _HOP_BY_HOP = frozenset(
     }
 )
 
-_BUSY = "The process that serves the pages has too much to do.\n"
-_ABSENT = "The process that serves the pages is not there. See its log.\n"
-_TOO_MUCH = "The body of this request is too long.\n"
-_TOO_SLOW = "The body of this request comes too slowly.\n"
-
 
 def end_to_end(headers: HTTPHeaders) -> HTTPHeaders:
     """The headers that are meant for the other end."""
@@ -82,39 +64,23 @@ def end_to_end(headers: HTTPHeaders) -> HTTPHeaders:
     return result
 
 
-class _Failed(Exception):
-    """A request cannot be served.
-
-    Args:
-        status: of the answer.
-        text: its body.
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(status, text)
-        self.status = status
-        self.text = text
-
-
 class Proxy:
     """Requests to the pages, and what they share.
 
     Args:
-        port: of the child.
-        limit: requests that the child has at a time.
+        upstream: serves them.
         idle: seconds in which a body must go on; 0 for any time.
-        answers: says what the child cannot.
+        answers: says what the pages cannot.
 
     Attributes:
-        held: bytes of bodies in memory.
+        held: bodies in memory.
     """
 
-    def __init__(self, port: int, limit: int, idle: float, answers: Answers) -> None:
-        self.answers = answers
-        self.slots = asyncio.Semaphore(limit)
+    def __init__(self, upstream: Upstream, idle: float, answers: Answers) -> None:
+        self.upstream = upstream
         self.idle = idle
-        self.held = 0
-        self._port = port
+        self.answers = answers
+        self.held = Held()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, connection: HTTP1Connection, request: Request) -> HTTPMessageDelegate:
@@ -130,26 +96,6 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def connect(self) -> IOStream:
-        """A connection to the child, which may be about to be replaced.
-
-        Raises:
-            _Failed: There is none.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE
-        while True:
-            stream = None
-            try:
-                stream = IOStream(socket.socket())
-                return await stream.connect(("127.0.0.1", self._port))
-            except OSError:
-                if stream is not None:
-                    stream.close()
-                if loop.time() > deadline:
-                    raise _Failed(502, _ABSENT) from None
-            await asyncio.sleep(_RETRY_AFTER)
-
 
 class _Exchange(HTTPMessageDelegate):
     """One request and its response."""
@@ -158,59 +104,52 @@ class _Exchange(HTTPMessageDelegate):
         self._proxy = proxy
         self._connection = connection
         self._request = request
-        self._loop = asyncio.get_running_loop()
-        #: Of the body; None if only its end will tell.
-        self._length: int | None = None
-        if "Transfer-Encoding" not in request.headers:
-            self._length = int(request.headers.get("Content-Length") or 0)
-        self._received = 0
+        self._body = Body(request.length, proxy.held)
+        #: The body has come.
         self._complete = False
-        #: What has come of the body, until the child gets it.
-        self._body: list[bytes] = []
-        self._upstream: HTTP1Connection | None = None
-        self._has_slot = False
+        #: It has failed, or its client is gone.
         self._over = False
+        self._stream: IOStream | None = None
+        self._upstream: HTTP1Connection | None = None
         self._response: _Response | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         #: The client is not the one that is waited for.
         self._sending = False
-        self._expected = 0
 
     # ------------------------------------------------------------------ the request
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> None:
-        if (self._length or 0) > MAX_BODY:
-            self._complete = True
-            self._fail(_Failed(413, _TOO_MUCH))
-        elif self._length != 0:
+        length = self._body.length
+        if length is not None and length > MAX_BODY:
+            self._complete = True  # as far as it is read
+            self._fail(_TOO_LONG)
+        elif length != 0 and self._proxy.idle:
             self._watch()
 
     async def data_received(self, chunk: bytes) -> None:
         if self._over:
             return
-        self._received += len(chunk)
+        self._body.received += len(chunk)
         self._sending = True
         try:
             if self._upstream is not None:
-                # The child may have answered without reading everything.
+                # It may have answered without reading everything.
                 with contextlib.suppress(StreamClosedError):
                     await self._upstream.write(chunk)
-            else:
-                self._hold(chunk)
-                if self._length is not None and AHEAD <= self._received < self._length:
-                    await self._open()
-        except _Failed as error:
+                return
+            self._body.keep(chunk)
+            if self._body.suffices:
+                await self._open()
+        except Unacceptable as error:
             self._fail(error)
         finally:
             self._sending = False
 
     def finish(self) -> None:
         self._complete = True
-        if self._timer is not None:
-            self._timer.cancel()
         if self._over:
             self._connection.close()
             return
@@ -227,54 +166,36 @@ class _Exchange(HTTPMessageDelegate):
         if self._task is not None:
             self._task.cancel()
 
-    def _hold(self, chunk: bytes) -> None:
-        self._body.append(chunk)
-        self._proxy.held += len(chunk)
-        if self._length is None and self._received > MAX_CHUNKED:
-            raise _Failed(413, _TOO_MUCH)
-        if self._proxy.held > MAX_HELD:
-            raise _Failed(503, _BUSY)
-
     def _watch(self) -> None:
-        """See to it that the body goes on, when the client is the one that is waited for."""
-        if not self._proxy.idle:
+        """See to it that the body goes on, while the client is the one that is waited for."""
+        if self._complete or self._over:
             return
-        if self._expected and self._received < self._expected and not self._sending:
-            self._fail(_Failed(408, _TOO_SLOW))
+        if self._body.is_late() and not self._sending:
+            self._fail(_TOO_SLOW)
             return
-        self._expected = self._received + PACE
-        self._timer = self._loop.call_later(self._proxy.idle, self._watch)
+        self._timer = asyncio.get_running_loop().call_later(self._proxy.idle, self._watch)
 
-    # ------------------------------------------------------------------ to the child
+    # ------------------------------------------------------------------ to the pages
 
     async def _open(self) -> None:
-        """Begin the request at the child, with what there is of its body."""
-        try:
-            async with asyncio.timeout(QUEUE):
-                await self._proxy.slots.acquire()
-        except TimeoutError:
-            raise _Failed(503, _BUSY) from None
-        self._has_slot = True
-        stream = await self._proxy.connect()
-        upstream = self._upstream = HTTP1Connection(
-            stream, True, HTTP1ConnectionParameters(no_keep_alive=True, max_body_size=MAX_BODY)
-        )
-        if self._over:  # it left meanwhile
+        """Begin the request at the pages, with what there is of its body."""
+        self._stream = await self._proxy.upstream.open()
+        if self._over:  # the client left meanwhile
             self._release()
             return
+        upstream = self._upstream = HTTP1Connection(
+            self._stream, True, HTTP1ConnectionParameters(max_body_size=MAX_BODY)
+        )
         request = self._request
         headers = end_to_end(request.headers)
         headers["Connection"] = "close"
         headers["X-Forwarded-For"] = request.client[0]
         headers["X-Forwarded-Proto"] = request.scheme
-        if self._length is None:
-            headers["Content-Length"] = str(self._received)
+        if self._body.length is None:
+            headers["Content-Length"] = str(self._body.received)
         start = RequestStartLine(request.method, request.target, "HTTP/1.1")
         with contextlib.suppress(StreamClosedError):
-            await upstream.write_headers(start, headers)
-            for chunk in self._body:
-                await upstream.write(chunk)
-        self._let_go()
+            await upstream.write_headers(start, headers, self._body.take())
 
     async def _finish(self) -> None:
         try:
@@ -287,15 +208,15 @@ class _Exchange(HTTPMessageDelegate):
                 upstream.finish()
                 await upstream.read_response(self._response)
             if not self._response.complete:
-                raise _Failed(502, _ABSENT)
-        except _Failed as error:
+                raise ABSENT
+        except Unacceptable as error:
             self._fail(error)
         finally:
             self._release()
 
     # ------------------------------------------------------------------ the end
 
-    def _fail(self, error: _Failed) -> None:
+    def _fail(self, error: Unacceptable) -> None:
         self._over = True
         self._release()
         connection = self._connection
@@ -308,26 +229,19 @@ class _Exchange(HTTPMessageDelegate):
             self._proxy.answers.part(connection.detach(), answer)
             return
         # The body still comes: it is read and thrown away while the client reads this.
-        stream = connection.stream
-        with contextlib.suppress(OSError, AttributeError):  # closed meanwhile
-            stream.write(answer)
-            stream.socket.shutdown(socket.SHUT_WR)
-        self._loop.call_later(LINGER, connection.close)
-
-    def _let_go(self) -> None:
-        self._proxy.held -= sum(map(len, self._body))
-        self._body.clear()
+        with contextlib.suppress(OSError, AttributeError):  # the client may just have left
+            connection.stream.write(answer)
+            connection.stream.socket.shutdown(socket.SHUT_WR)
+        asyncio.get_running_loop().call_later(LINGER, connection.close)
 
     def _release(self) -> None:
         """Give back what the request uses; may come twice."""
-        self._let_go()
+        self._body.take()
         if self._timer is not None:
             self._timer.cancel()
-        if self._upstream is not None:
-            self._upstream.close()
-        if self._has_slot:
-            self._has_slot = False
-            self._proxy.slots.release()
+        if self._stream is not None:
+            self._proxy.upstream.close(self._stream)
+            self._stream = None
 
 
 class _Response(HTTPMessageDelegate):

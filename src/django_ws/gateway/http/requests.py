@@ -58,10 +58,11 @@ class Request:
         return "websocket" in self.headers.get("Upgrade", "").lower()
 
     @property
-    def has_body(self) -> bool:
-        """Whether a body follows; see :meth:`check_framing`."""
-        length = self.headers.get("Content-Length")
-        return "Transfer-Encoding" in self.headers or bool(length and length.strip("0"))
+    def length(self) -> int | None:
+        """Bytes of the body; None if only its end will tell. See :meth:`check_framing`."""
+        if "Transfer-Encoding" in self.headers:
+            return None
+        return int(self.headers.get("Content-Length") or 0)
 
     def check_framing(self) -> Refusal | None:
         """Whether it is clear where the request ends (RFC 9112 §6.3)."""

@@ -28,6 +28,7 @@ from .reception import Reception
 from .routes import RouteError, Routes
 from .streams import Stream
 from .upgrade import Upgrades
+from .upstream import Upstream
 
 __all__ = ["Registry", "Server", "ServerError"]
 
@@ -165,7 +166,8 @@ class Server:
         )
         pages = None
         if config.proxy_port:
-            pages = Proxy(config.proxy_port, descriptors.pages, limits.idle_timeout, self._answers)
+            upstream = Upstream(config.proxy_port, descriptors.pages)
+            pages = Proxy(upstream, limits.idle_timeout, self._answers)
         return Front(
             routes,
             self._admission,
