@@ -33,6 +33,7 @@ class Pages(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        self.server.begun.append(self.path)  # type: ignore[attr-defined]
         if self.path == "/redirect":
             self.send_response(302)
             self.send_header("Location", "/elsewhere")
@@ -324,3 +325,11 @@ def test_connections_for_pages_count(monkeypatch: pytest.MonkeyPatch) -> None:
             assert status == 200
             client.body(headers)
         assert get(clients[2], "/page")[0] == 503
+
+
+def test_a_websocket_at_a_wrong_path_is_no_page(caplog: pytest.LogCaptureFixture) -> None:
+    with child_of({}) as (child, server), Client(server.port) as client:
+        assert client.refused("/ws/chat/lobby")[0] == 404
+        assert child.begun == []
+    assert "/ws/chat/lobby refused (404): There is no WebSocket at this path." in caplog.text
+    assert "The URLs of WebSockets are /socket" in caplog.text
