@@ -76,11 +76,13 @@ def test_who_is_told_of_a_cap_needs_no_request_for_it() -> None:
         assert client.at_end()
 
 
-def test_more_than_can_be_told_are_cut_off() -> None:
+def test_more_than_can_be_waited_for_are_cut_off() -> None:
     with gateway({"max_connections": 1}) as server, holding(server, 1, b""):
         server.call(lambda: setattr(server.server._reception._descriptors, "excess", 1))
         with Client(server.port) as first, Client(server.port) as second:
             assert first.head()[0] == 503
+            assert second.head()[0] == 503
+            second.buffer = b""
             assert second.at_end()
         assert server.counters["refused_limit"] == 2
         wait_until(lambda: not server.server._reception._excess)

@@ -429,8 +429,10 @@ def test_without_descriptors_new_ones_are_refused_and_old_ones_live() -> None:
             for client in clients:
                 client.settimeout(5)
                 client.connect(("127.0.0.1", server.port))
+                assert client.recv(12) == b"HTTP/1.1 503"
                 with suppress(ConnectionResetError):
-                    assert client.recv(1) == b"", "not cut off"
+                    while client.recv(4096):
+                        pass
                 old.frame(1, b"still there?")
                 assert old.read() == (0x81, b"still there?")
             assert server.counters["accept_failures"] >= 2

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from tornado.netutil import ssl_wrap_socket
 
 from ..logs import Journal
+from .accepting import cut_off
 from .answers import Answers
 from .caps import FULL, Caps, Descriptors
 from .refusals import Refusal
@@ -98,10 +99,14 @@ class Reception:
         return SecureStream(wrapped, client, self, self._read_ahead)
 
     def _turn_away(self, sock: socket.socket, client: tuple[str, int], refusal: Refusal) -> None:
-        """Say so, to a few at a time; under TLS it would cost a handshake to be heard."""
-        if self._tls is not None or len(self._excess) >= self._descriptors.excess:
+        """Say so, and wait for a few at a time; under TLS it costs a handshake to be heard."""
+        if self._tls is not None:
             self._answers.note(client[0], refusal)
             sock.close()
+            return
+        if len(self._excess) >= self._descriptors.excess:
+            self._answers.note(client[0], refusal)
+            cut_off(sock, refusal.response(debug=False))
             return
         stream = Stream(sock, client, self, self._read_ahead)
         self._excess.add(stream)

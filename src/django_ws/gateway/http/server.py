@@ -21,7 +21,7 @@ from . import admission
 from .accepting import Acceptor
 from .admission import Admission
 from .answers import Answers
-from .caps import Caps, Descriptors
+from .caps import FULL, Caps, Descriptors
 from .front import Front
 from .proxy import Proxy
 from .reception import Reception
@@ -200,7 +200,8 @@ class Server:
             if error.errno == errno.EADDRINUSE:
                 reason += f"; give the command another port, such as {port % 65535 + 1}"
             raise ServerError(f"cannot listen on {shown}:{port}: {reason}") from None
-        self._acceptor = Acceptor(sockets, self._reception.take, self.counters)
+        excuse = b"" if self._tls is not None else FULL.response(debug=False)
+        self._acceptor = Acceptor(sockets, self._reception.take, self.counters, excuse)
         name = sockets[0].getsockname()
         return name[0], name[1]
 
