@@ -20,6 +20,7 @@ __all__ = [
     "GatewayConfig",
     "Limits",
     "NamespaceConfig",
+    "Route",
     "WorkerConfig",
 ]
 
@@ -119,6 +120,19 @@ class NamespaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     hang_timeout: float = 0.0
 
 
+class Route(msgspec.Struct, frozen=True):
+    """A namespace's own URL.
+
+    Attributes:
+        namespace: which handler.
+        pattern: a regular expression for the whole decoded path, its leading slash included. Named
+            groups are the handler's kwargs, as text.
+    """
+
+    namespace: str
+    pattern: str
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway process is started with.
 
@@ -127,6 +141,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         port: 0 for a free one.
         proxy_port: loopback port of the WSGI child; 0 for none.
         fingerprints: digests of settings, by which the gateway notices that one has changed.
+        routes: namespaces with a URL of their own, tried in order, before ``websocket_url``, which
+            leads to all others.
         allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
     """
 
@@ -136,6 +152,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     push_socket: str = DEFAULT_PUSH_SOCKET
     sub_socket: str = DEFAULT_SUB_SOCKET
     websocket_url: str = DEFAULT_WEBSOCKET_URL
+    routes: list[Route] = []
     allowed_hosts: list[str] = []
     allowed_origins: list[str] = []
     allow_missing_origin: bool = False

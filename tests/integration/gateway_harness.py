@@ -304,6 +304,11 @@ def connected(running: Gateway, **headers: str | None) -> Iterator[Client]:
         yield client
 
 
+def open_sockets(server: Gateway) -> int:
+    """How many sockets of clients count at the moment."""
+    return len(server.server._reception._caps)
+
+
 __all__ = [
     "Client",
     "FakeSession",
@@ -313,6 +318,7 @@ __all__ = [
     "connected",
     "gateway",
     "masked",
+    "open_sockets",
     "request",
     "wait_until",
 ]

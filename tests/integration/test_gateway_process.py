@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,37 @@ def test_it_starts_fast_and_knows_no_django() -> None:
     )
     assert done.stdout == b"False\n"
     assert time.monotonic() - began < 2  # 0.25 s on an idle machine
+
+
+def test_links_have_descriptors_whatever_clients_do(config: GatewayConfig, tmp_path: Path) -> None:
+    """libzmq ends the process when it cannot accept."""
+    limit = 120
+
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    with alone(config, preexec_fn=lower) as (process, port), ExitStack() as stack:
+        for _ in range(2 * limit):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            with suppress(OSError):
+                client.send(b"GET /-/ready HTTP/1.1\r\n")
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        for _ in range(10):  # libzmq accepts them, as it does a worker's links
+            link = stack.enter_context(socket.socket(socket.AF_UNIX))
+            link.connect(str(tmp_path / "sub"))
+        wait_until(lambda: len(list(descriptors.iterdir())) > limit // 2)
+        assert process.poll() is None
+        assert len(list(descriptors.iterdir())) < limit
+        stack.close()
+        wait_until(lambda: ready_status(port) == b"HTTP/1.1 503")
+        process.send_signal(signal.SIGTERM)
+        assert b"Too many open files" not in process.communicate(timeout=DEADLINE)[1]
+        assert process.returncode == 0
+
+
+def ready_status(port: int) -> bytes:
+    """The status line of ``/-/ready``, or what is there of it."""
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as client, suppress(OSError):
+        client.send(b"GET /-/ready HTTP/1.1\r\n\r\n")
+        return client.recv(12)
+    return b""

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from django_ws.gateway.counters import Counters
 from django_ws.gateway.http.server import ServerError
-from tests.integration.gateway_harness import Client, Gateway, gateway, masked, wait_until
+from django_ws.gateway.logs import ControlHandler
+from tests.integration.gateway_harness import (
+    Client,
+    Gateway,
+    gateway,
+    masked,
+    open_sockets,
+    wait_until,
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
@@ -66,6 +77,61 @@ def test_a_page_without_tls_is_refused(server: Gateway, certificate: tuple[Path,
     context = ssl.create_default_context(cafile=str(certificate[0]))
     with Client(server.port, tls=context) as client:
         assert client.refused(Origin="http://127.0.0.1")[0] == 403
+
+
+def test_a_refusal_under_tls_is_heard_and_closes(
+    server: Gateway, certificate: tuple[Path, Path]
+) -> None:
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    with Client(server.port, tls=context) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n")
+        client.send(b"x" * 100_000)
+        status, _, headers = client.head()
+        assert (status, headers["connection"]) == (413, "close")
+        client.body(headers)
+        with suppress(ssl.SSLEOFError):  # the end of the connection, not of TLS
+            assert client.at_end()
+    wait_until(lambda: open_sockets(server) == 0)
+
+
+def test_sockets_count_before_they_have_spoken_tls(certificate: tuple[Path, Path]) -> None:
+    cert, key = map(str, certificate)
+    limits = {"max_connections_per_ip": 2, "idle_timeout": 0.5}
+    with gateway(limits, certfile=cert, keyfile=key) as server:
+        with Client(server.port) as first, Client(server.port) as second:
+            first.send(b"\x16\x03\x01")
+            wait_until(lambda: open_sockets(server) == 2)
+            with Client(server.port) as third:
+                assert third.at_end()
+            assert server.counters["refused_limit"] == 1
+            assert first.at_end()
+            assert second.at_end()
+        wait_until(lambda: open_sockets(server) == 0)
+
+
+class Control:
+    """Takes what would go to the supervisor."""
+
+    def __init__(self) -> None:
+        self.messages: list[object] = []
+
+    def send(self, message: dict[str, object]) -> bool:
+        self.messages.append(message["message"])
+        return True
+
+
+def test_plain_http_on_the_port_is_said_once(server: Gateway) -> None:
+    control = Control()
+    handler = ControlHandler(control, Counters())
+    logging.getLogger("tornado.general").addHandler(handler)
+    try:
+        for _ in range(20):
+            with Client(server.port) as client:
+                client.send(b"GET / HTTP/1.1\r\n\r\n")
+                assert client.at_end()
+    finally:
+        logging.getLogger("tornado.general").removeHandler(handler)
+    assert len(control.messages) == 1
 
 
 def test_long_headers_are_refused(server: Gateway, certificate: tuple[Path, Path]) -> None:

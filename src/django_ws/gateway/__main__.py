@@ -24,7 +24,7 @@ from ..supervisor.control import Channel
 from ..transport.endpoints import EndpointError
 from .counters import Counters
 from .http.server import Server, ServerError
-from .logs import ControlHandler
+from .logs import ControlHandler, StrangersFilter
 from .workers import Registry
 
 __all__ = ["main"]
@@ -163,6 +163,7 @@ class Gateway:
         handler: logging.Handler
         if self._channel is None:
             handler = logging.StreamHandler()
+            handler.addFilter(StrangersFilter())
             handler.setFormatter(
                 logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
             )

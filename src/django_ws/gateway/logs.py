@@ -7,22 +7,103 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Hashable
 from typing import Protocol
 
 from .counters import Counters
 
-__all__ = ["ControlHandler", "Journal", "Sender", "one_line"]
+__all__ = ["ControlHandler", "Journal", "Sender", "StrangersFilter", "printable"]
 
-#: Seconds between two warnings about refusals of one kind, but under ``DEBUG``.
+#: Seconds in which lines of one kind are counted together, and how many of them are written:
+#: under ``DEBUG`` everything that a person may cause.
 QUIET_PERIOD = 10.0
+LINES = 1
+LINES_IN_DEBUG = 50
+
+#: Characters of what a stranger can put into one line.
+_MOST = 200
 
 _logger = logging.getLogger("django_ws.gateway")
-_LINE_BREAKS = str.maketrans({"\r": " ", "\n": " "})
 
 
-def one_line(text: str) -> str:
-    """``text`` without the line breaks by which a client could forge records."""
-    return text.translate(_LINE_BREAKS)
+def printable(text: str) -> str:
+    """``text`` in one line, without characters that move the cursor or turn the writing around.
+
+    Those are the control and format characters of Unicode (C0, C1, bidirectional marks), by which
+    a client could forge records or dress them up.
+    """
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def cut(text: str, size: int = _MOST) -> str:
+    """``text`` with no more than ``size`` characters."""
+    return text if len(text) <= size else f"{text[:size]}..."
+
+
+class _Quiet:
+    """Says of each kind of line whether it is written, or only counted.
+
+    Args:
+        lines: of one kind that are written in a period.
+    """
+
+    def __init__(self, lines: int) -> None:
+        self._lines = lines
+        # When the period of a kind ends, and how many came in it. There are few kinds.
+        self._periods: dict[Hashable, tuple[float, int]] = {}
+
+    def clear(self) -> None:
+        """Begin new periods, but keep the counts."""
+        self._periods = {kind: (0.0, count) for kind, (_, count) in self._periods.items()}
+
+    def admit(self, kind: Hashable, now: float) -> int | None:
+        """Whether a line is written.
+
+        Returns:
+            How many before it were not; None if it is not either.
+        """
+        ends, count = self._periods.get(kind, (0.0, 0))
+        if now >= ends:
+            self._periods[kind] = (now + QUIET_PERIOD, 1)
+            return max(0, count - self._lines)
+        self._periods[kind] = (ends, count + 1)
+        return 0 if count < self._lines else None
+
+
+def _more(count: int) -> str:
+    return f" ({count} more like it)" if count else ""
+
+
+class StrangersFilter(logging.Filter):
+    """Makes records fit for a log, whoever caused them.
+
+    Lines of libraries are counted like refusals, since strangers can cause them (plain HTTP on a
+    port for TLS): one in ten seconds of each place in the code that writes them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._quiet = _Quiet(LINES)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change a record in place; False if it is not to be written."""
+        text = printable(record.getMessage())
+        if not record.name.startswith("django_ws."):  # ours are counted where they are written
+            more = self._quiet.admit((record.pathname, record.lineno), time.monotonic())
+            if more is None:
+                return False
+            text = cut(text) + _more(more)
+        record.msg = text
+        record.args = None
+        if record.exc_info and not record.exc_text:
+            lines = logging.Formatter().formatException(record.exc_info).splitlines()
+            record.exc_text = "\n".join(
+                cut(line, 1000) if line.isprintable() else cut(printable(line), 1000)
+                for line in lines
+            )
+        return True
 
 
 class Sender(Protocol):
@@ -45,6 +126,7 @@ class ControlHandler(logging.Handler):
         super().__init__()
         self._channel = channel
         self._counters = counters
+        self.addFilter(StrangersFilter())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record. Those of libraries go under the gateway's name, too."""
@@ -52,9 +134,9 @@ class ControlHandler(logging.Handler):
         if not name.startswith("django_ws."):
             name = f"django_ws.gateway.{name}"
         try:
-            message = one_line(record.getMessage())
-            if record.exc_info and record.exc_info[0]:
-                message += "\n" + logging.Formatter().formatException(record.exc_info)
+            message = record.getMessage()
+            if record.exc_text:
+                message += "\n" + record.exc_text
             sent = self._channel.send(
                 {"op": "log", "name": name, "level": record.levelno, "message": message}
             )
@@ -75,9 +157,12 @@ class Journal:
 
     def __init__(self, counters: Counters, debug: bool) -> None:
         self._counters = counters
-        self._debug = debug
-        self._silent_until: dict[str, float] = {}
-        self._unsaid: Counters = Counters()
+        self._quiet = _Quiet(LINES_IN_DEBUG if debug else LINES)
+
+    @staticmethod
+    def label(address: str, path: str) -> str:
+        """Names a request in the log."""
+        return f"{address} {cut(printable(path))}"
 
     def opened(self, label: str) -> None:
         """A connection was accepted."""
@@ -88,23 +173,16 @@ class Journal:
         _logger.info("%s closed (%d)", label, code)
 
     def refused(self, counter: str, label: str, status: int, why: str) -> None:
-        """A handshake came to nothing.
+        """A request came to nothing.
 
         Args:
             counter: one of :data:`.counters.HELP`.
-            label: address and path.
+            label: see :meth:`label`; or the address alone.
             status: the HTTP status.
             why: in words; the client sees little of it, and its page nothing.
         """
         self._counters[counter] += 1
-        if self._debug:
-            _logger.warning("%s refused (%d): %s", label, status, why)
-            return
-        now = time.monotonic()
-        if now < self._silent_until.get(counter, 0.0):
-            self._unsaid[counter] += 1
-            return
-        self._silent_until[counter] = now + QUIET_PERIOD
-        unsaid = self._unsaid.pop(counter, 0)
-        more = f" ({unsaid} more like it)" if unsaid else ""
-        _logger.warning("%s refused (%d): %s%s", label, status, why, more)
+        more = self._quiet.admit(counter, time.monotonic())
+        if more is not None:
+            why = cut(printable(why), 4 * _MOST)
+            _logger.warning("%s refused (%d): %s%s", label, status, why, _more(more))

@@ -12,12 +12,15 @@ from collections.abc import Callable
 
 from ..counters import Counters
 
-__all__ = ["Acceptor"]
+__all__ = ["Acceptor", "cut_off"]
 
 _logger = logging.getLogger("django_ws.gateway")
 
 #: Connections accepted in one turn of the loop.
 BURST = 64
+
+#: Bytes that are read of whoever is cut off.
+CHUNK = 64 * 1024
 
 #: Seconds without accepting after an error that would come again at once.
 PAUSE = 0.1
@@ -27,6 +30,14 @@ COMPLAIN_EVERY = 10.0
 
 #: Errors of one connection, not of the listening socket (accept(2)).
 _PASSING = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EPERM})
+
+
+def cut_off(sock: socket.socket, excuse: bytes) -> None:
+    """Close a socket at once, with an excuse that a client of plain HTTP most likely reads."""
+    with sock, contextlib.suppress(OSError):
+        sock.setblocking(False)
+        sock.send(excuse)
+        sock.recv(CHUNK)  # what is not read would make a reset of the close
 
 
 class Acceptor:
@@ -39,6 +50,7 @@ class Acceptor:
         sockets: non-blocking, listening.
         take: called with each new socket and the peer's address.
         counters: gets ``accept_failures``.
+        excuse: sent to those who are cut off; empty under TLS.
     """
 
     def __init__(
@@ -46,10 +58,12 @@ class Acceptor:
         sockets: list[socket.socket],
         take: Callable[[socket.socket, tuple[str, int]], None],
         counters: Counters,
+        excuse: bytes,
     ) -> None:
         self._sockets = sockets
         self._take = take
         self._counters = counters
+        self._excuse = excuse
         self._loop = asyncio.get_running_loop()
         self._spare = os.open(os.devnull, os.O_RDONLY)
         self._silent_until = 0.0
@@ -105,7 +119,7 @@ class Acceptor:
             self._spare = -1
         with contextlib.suppress(OSError):
             for _ in range(BURST):
-                sock.accept()[0].close()
+                cut_off(sock.accept()[0], self._excuse)
         # If somebody was faster, the next pause tries again.
         with contextlib.suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY)

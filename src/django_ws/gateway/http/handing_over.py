@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
+
+from .streams import SecureStream, Stream
 
 __all__ = ["StreamTransport", "hand_over"]
 
@@ -18,34 +20,37 @@ __all__ = ["StreamTransport", "hand_over"]
 CHUNK = 64 * 1024
 
 
-async def hand_over(stream: IOStream, make: Callable[[bytes], asyncio.Protocol]) -> None:
-    """Let a protocol continue a detached stream.
+async def hand_over(stream: Stream, make: Callable[[bytes], asyncio.Protocol]) -> None:
+    """Let a protocol continue a stream that nobody else uses any more.
+
+    The socket is not duplicated, so this works with no descriptor left.
 
     Args:
-        stream: what :meth:`tornado.web.RequestHandler.detach` returned.
+        stream: of a client; its owner hears that it moved, or, if this fails, of its end.
         make: makes the protocol; its argument is what the peer has already sent.
 
     Raises:
         OSError: The peer is gone.
     """
-    if isinstance(stream, SSLIOStream):
-        if stream.closed():
-            raise ConnectionResetError
+    if stream.closed():
+        raise ConnectionResetError
+    if isinstance(stream, SecureStream):
+        stream.move()
         StreamTransport(stream, make(b""))
         return
-    sock = stream.socket.dup() if not stream.closed() else None
-    if sock is None:
+    # One read takes everything that is buffered; if nothing is, it may wait and is given up.
+    future = asyncio.ensure_future(stream.read_bytes(stream.max_buffer_size, partial=True))
+    early = future.result() if future.done() and not future.exception() else b""
+    if stream.closed():
         raise ConnectionResetError
+    sock = stream.give_away()
     try:
-        # One read takes everything that is buffered; if nothing is, it may wait and is given up.
-        future = asyncio.ensure_future(stream.read_bytes(stream.max_buffer_size, partial=True))
-        early = future.result() if future.done() and not future.exception() else b""
-        # Closes Tornado's descriptor; the connection lives on in the other one.
-        stream.close()
         await asyncio.get_running_loop().connect_accepted_socket(lambda: make(early), sock)
     except BaseException:
         sock.close()
+        stream.owner.closed(stream)
         raise
+    stream.owner.moved(stream)
 
 
 class StreamTransport(asyncio.Transport):
@@ -56,7 +61,7 @@ class StreamTransport(asyncio.Transport):
         protocol: gets ``connection_made`` at once.
     """
 
-    def __init__(self, stream: IOStream, protocol: asyncio.Protocol) -> None:
+    def __init__(self, stream: Stream, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self._stream = stream
         self._protocol = protocol

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import re
 import resource
-import socket
 import ssl
-from functools import partial
 from typing import Protocol
 
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets, ssl_wrap_socket
-from tornado.routing import AnyMatches, PathMatches, Rule
-from tornado.web import Application, RequestHandler
+from tornado.http1connection import HTTP1ConnectionParameters, HTTP1ServerConnection
+from tornado.netutil import bind_sockets
 
 from ...options import GatewayConfig
 from ..clients.context import Context, Released
@@ -22,18 +17,32 @@ from ..clients.plain import Connection
 from ..counters import Counters
 from ..logs import Journal
 from ..pings import Pings, Stalls, tick_length
-from . import handshake, proxy
+from . import admission
 from .accepting import Acceptor
-from .admission import Caps, descriptor_cap
-from .oversize import LimitedSSLStream, LimitedStream
+from .admission import Admission
+from .answers import Answers
+from .caps import FULL, Caps, Descriptors
+from .front import Front
+from .proxy import Proxy
+from .reception import Reception
+from .routes import RouteError, Routes
+from .streams import Stream
+from .upgrade import Upgrades
+from .upstream import Upstream
 
 __all__ = ["Registry", "Server", "ServerError"]
 
 #: Connections that wait to be accepted.
 BACKLOG = 1024
 
-#: Bytes that Tornado may read of one request ahead, and of its body where none is expected.
-READ_AHEAD = 256 * 1024
+#: Bytes that may be read ahead of one client, besides its headers: nobody has let it in yet.
+READ_AHEAD = 64 * 1024
+
+#: Bytes of headers where they have no limit.
+MAX_HEADERS = 1024 * 1024
+
+#: Seconds at most between two requests of one connection.
+KEEP_ALIVE = 5.0
 
 #: Connections that are closed in one turn while draining, and seconds between such turns.
 DRAIN_BATCH = 100
@@ -44,7 +53,7 @@ class ServerError(Exception):
     """The gateway cannot start; the text says why to people."""
 
 
-class Registry(handshake.Registry, Protocol):
+class Registry(admission.Registry, Protocol):
     """What the server needs of the registry of workers.
 
     Attributes:
@@ -86,38 +95,6 @@ def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext | None:
     return context
 
 
-class NotFound(RequestHandler):
-    """Whatever is no WebSocket, where no pages are served."""
-
-    def initialize(self, debug: bool) -> None:
-        self._debug = debug
-
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-
-    def prepare(self) -> None:
-        self.set_status(404)
-        advice = "run_wsserver --wsgi serves the project's pages, too.\n" if self._debug else ""
-        self.finish(f"There is nothing here but WebSockets.\n{advice}")
-
-
-class Ready(RequestHandler):
-    """``GET /-/ready`` for load balancers: 200 if a new connection would be served, else 503."""
-
-    def initialize(self, server: Server) -> None:
-        self._server = server
-
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-
-    def get(self) -> None:
-        ready = self._server.ready
-        self.set_status(200 if ready else 503)
-        self.finish("ready\n" if ready else "not ready\n")
-
-
 class Server:
     """Serves browsers. To be made in a running loop.
 
@@ -143,44 +120,64 @@ class Server:
         # Somewhat later than ``send`` gives up, so that a handler that waits is told first.
         stall = limits.send_timeout + 1.0 if limits.send_timeout else 0.0
         self._stalls = Stalls(stall, self._tick)
-        carried = descriptor_cap(raise_descriptor_limit())
-        self._caps = Caps(
-            min(limits.max_connections or carried, carried), limits.max_connections_per_ip
-        )
+        descriptors = Descriptors(raise_descriptor_limit())
         context = self._context = Context(
             self._loop, limits, self.counters, self._pings, self._stalls, self._released
         )
-        self._gate = handshake.Gate(config, registry, self._caps, context, self._journal)
-        idle = limits.idle_timeout or None
-        self._max_header_size = limits.max_header_size or READ_AHEAD
-        self._http = HTTPServer(
-            self._application(),
+        self._answers = Answers(self._journal, config.debug)
+        self._admission = Admission(config, registry)
+        self._max_header_size = limits.max_header_size or MAX_HEADERS
+        self._reception = Reception(
+            Caps(
+                min(limits.max_connections or descriptors.clients, descriptors.clients),
+                limits.max_connections_per_ip,
+            ),
+            descriptors,
+            self._tls,
+            self._serve,
+            self._answers,
+            self._journal,
             max_header_size=self._max_header_size,
-            idle_connection_timeout=idle,
-            body_timeout=None if config.proxy_port else idle,
-            max_buffer_size=READ_AHEAD,
-            max_body_size=proxy.MAX_BODY if config.proxy_port else READ_AHEAD,
+            read_ahead=self._max_header_size + READ_AHEAD,
         )
+        self._parameters = self._http_parameters(limits.idle_timeout)
+        self._front = self._make_front(context, descriptors)
         self._acceptor: Acceptor | None = None
         self._timer = self._loop.call_later(self._tick, self._on_tick)
 
-    def _application(self) -> Application:
-        config = self._config
+    def _http_parameters(self, idle: float) -> HTTP1ConnectionParameters:
+        return HTTP1ConnectionParameters(
+            max_header_size=self._max_header_size, header_timeout=idle or None
+        )
+
+    def _make_front(self, context: Context, descriptors: Descriptors) -> Front:
+        config, limits = self._config, self._config.limits
         try:
-            pattern = re.compile(config.websocket_url)
-        except re.error as error:
-            raise ServerError(f"--websocket-url is no regular expression: {error}") from None
-        proxying = bool(config.proxy_port)
-        matcher = handshake.SocketMatcher(self._gate, pattern, upgrades_only=proxying)
-        return Application(
-            [
-                Rule(matcher, handshake.Upgrade),
-                Rule(PathMatches("/-/ready"), Ready, {"server": self}),
-                Rule(AnyMatches(), proxy.Proxy, {"port": config.proxy_port})
-                if proxying
-                else Rule(AnyMatches(), NotFound, {"debug": config.debug}),
-            ],
-            log_function=lambda handler: None,
+            routes = Routes(config.routes, config.websocket_url)
+        except RouteError as error:
+            raise ServerError(str(error)) from None
+        upgrades = Upgrades(
+            self._admission,
+            context,
+            self._journal,
+            self._answers,
+            compression=limits.compression,
+            debug=config.debug,
+        )
+        pages = None
+        if config.proxy_port:
+            upstream = Upstream(config.proxy_port, descriptors.pages)
+            pages = Proxy(upstream, limits.idle_timeout, self._answers)
+        return Front(
+            routes,
+            self._admission,
+            upgrades,
+            pages,
+            self._answers,
+            self._journal,
+            lambda: self.ready,
+            later=self._http_parameters(min(limits.idle_timeout or KEEP_ALIVE, KEEP_ALIVE)),
+            debug=config.debug,
         )
 
     # ------------------------------------------------------------------ listening
@@ -203,29 +200,13 @@ class Server:
             if error.errno == errno.EADDRINUSE:
                 reason += f"; give the command another port, such as {port % 65535 + 1}"
             raise ServerError(f"cannot listen on {shown}:{port}: {reason}") from None
-        self._acceptor = Acceptor(sockets, self._take, self.counters)
+        excuse = b"" if self._tls is not None else FULL.response(debug=False)
+        self._acceptor = Acceptor(sockets, self._reception.take, self.counters, excuse)
         name = sockets[0].getsockname()
         return name[0], name[1]
 
-    def _take(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        stream: LimitedStream | LimitedSSLStream
-        if self._tls is None:
-            stream = LimitedStream(sock, max_buffer_size=READ_AHEAD)
-        else:
-            wrapped = ssl_wrap_socket(
-                sock, self._tls, server_side=True, do_handshake_on_connect=False
-            )
-            stream = LimitedSSLStream(wrapped, max_buffer_size=READ_AHEAD)
-        stream.on_oversize = partial(self._oversize, address[0])
-        self._http.handle_stream(stream, address)
-
-    def _oversize(self, address: str) -> None:
-        self._journal.refused(
-            "refused_headers",
-            address.removeprefix("::ffff:"),
-            431,
-            f"the request's headers are over {self._max_header_size} bytes; too many cookies?",
-        )
+    def _serve(self, stream: Stream) -> None:
+        HTTP1ServerConnection(stream, self._parameters, stream.client[0]).start_serving(self._front)
 
     def _on_tick(self) -> None:
         self._timer = self._loop.call_later(self._tick, self._on_tick)
@@ -233,14 +214,14 @@ class Server:
         self._stalls.tick()
 
     def _released(self, connection: Released) -> None:
-        self._caps.leave(connection.address)
+        self._reception.left(connection.address)
         if connection.label:
             self._journal.closed(connection.label, connection.code)
 
     @property
     def ready(self) -> bool:
         """Whether a new connection would be served."""
-        return not self._gate.stopping and self._registry.workers > 0
+        return not self._admission.stopping and self._registry.workers > 0
 
     @property
     def connections(self) -> int:
@@ -256,7 +237,7 @@ class Server:
             seconds: after which everything is over, whoever is still there.
         """
         deadline = self._loop.time() + seconds
-        self._gate.stop()
+        self._admission.stop()
         await self._close_all(min(5.0, seconds / 3))
         # Each has ``close_timeout`` to answer; some of the time belongs to the workers.
         await self._wait_for_clients(deadline - min(2.0, seconds / 4))
@@ -265,7 +246,7 @@ class Server:
             self._acceptor.close()
         await self._registry.drain(deadline)
         self._registry.close()
-        await asyncio.wait([asyncio.ensure_future(self._http.close_all_connections())], timeout=0.5)
+        self._reception.close()
         self._timer.cancel()
 
     async def _close_all(self, seconds: float) -> None:

@@ -1,182 +1,155 @@
-"""Host and Origin are decided as Django decides them, and caps count right."""
+"""Whoever asks for a session, by whatever transport, gets one or hears why not."""
 
 from __future__ import annotations
 
-import itertools
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
-from django.http.request import split_domain_port, validate_host
+from tornado.httputil import HTTPHeaders
 
-from django_ws.gateway.http.admission import (
-    Caps,
-    check_host,
-    check_origin,
-    descriptor_cap,
-    split_host,
-)
-
-HOSTS = [
-    "example.com",
-    "Example.COM",
-    "example.com.",
-    "example.com:8000",
-    "example.com.:8000",
-    "www.example.com",
-    "badexample.com",
-    "a.b.example.com:80",
-    "localhost",
-    "127.0.0.1:8888",
-    "[::1]",
-    "[::1]:8888",
-    "[::FFFF:127.0.0.1]",
-    "[::1",
-    "::1",
-    "example.com:port",
-    "example.com:",
-    "user@example.com",
-    "example.com/path",
-    "example.com, evil.example",
-    "ex ample.com",
-    "example.com\n",
-    "",
-    ":80",
-    "..",
-    "münchen.de",
-]
-ALLOWED = [
-    ["*"],
-    [".example.com"],
-    ["example.com"],
-    ["EXAMPLE.com", "[::1]"],
-    ["127.0.0.1", ".localhost", "localhost"],
-    [""],
-    [],
-]
+from django_ws.gateway.http.admission import Admission
+from django_ws.gateway.http.refusals import Refusal
+from django_ws.gateway.http.requests import Request
+from django_ws.gateway.http.routes import Found
+from django_ws.gateway.sessions import Saturated, UnknownNamespace
+from django_ws.options import GatewayConfig, Limits
+from django_ws.wire.messages import Accept, Handshake, Refuse
 
 
-@pytest.mark.parametrize("host", HOSTS)
-def test_hosts_are_split_as_django_does(host: str) -> None:
-    assert split_host(host) == split_domain_port(host)
+class Session:
+    conn = 1
+
+    def __init__(self, handshake: Handshake) -> None:
+        self.handshake = handshake
+        self.verdict: asyncio.Future[Accept | Refuse] = asyncio.get_running_loop().create_future()
+
+    def attach(self, client: object) -> None: ...
+    def receive(self, opcode: int, data: bytes) -> bool:
+        return True
+
+    def writable(self) -> None: ...
+    def disconnected(self, code: int, reason: str) -> None: ...
 
 
-@pytest.mark.parametrize(("host", "allowed"), list(itertools.product(HOSTS, ALLOWED)))
-def test_hosts_are_allowed_as_django_does(host: str, allowed: list[str]) -> None:
-    domain, _ = split_domain_port(host)
-    expected = bool(domain and validate_host(domain, allowed))
-    refusal = check_host(host, allowed)
-    assert (refusal is None) is expected
-    assert refusal is None or refusal.status == 400
+class Registry:
+    error: type[Exception] | None = None
+
+    def connect(self, handshake: Handshake) -> Session:
+        if self.error:
+            raise self.error
+        return Session(handshake)
 
 
-def test_a_missing_host_is_refused() -> None:
-    assert check_host(None, ["*"])
+def made(**headers: str) -> Request:
+    """A request, by polling say: there is nothing of a WebSocket in it."""
+    given = HTTPHeaders({"Host": "example.com", "Origin": "http://example.com"})
+    given.update({name.replace("__", "-"): value for name, value in headers.items()})
+    return Request(
+        "POST", "/poll/?a=1", "HTTP/1.1", given, "http", ("10.0.0.1", 5), ("10.0.0.2", 80)
+    )
 
 
-def allows(
-    origin: str | None,
-    host: str = "app.example.com",
-    scheme: str = "http",
-    allowed: tuple[str, ...] = (),
-    missing: bool = False,
-) -> bool:
-    refusal = check_origin(origin, host=host, scheme=scheme, allowed=allowed, allow_missing=missing)
-    assert refusal is None or refusal.status == 403
-    return refusal is None
+def admission(**limits: Any) -> Admission:
+    config = GatewayConfig(project="p", allowed_hosts=["example.com"], limits=Limits(**limits))
+    return Admission(config, Registry())
 
 
-@pytest.mark.parametrize(
-    ("origin", "host"),
-    [
-        ("http://app.example.com", "app.example.com"),
-        ("http://app.example.com:8000", "app.example.com:8888"),
-        ("http://APP.example.com", "app.EXAMPLE.com."),
-        ("https://app.example.com", "app.example.com"),
-        ("http://[::1]:8000", "[::1]:8888"),
-    ],
-)
-def test_the_same_host_whatever_the_port(origin: str, host: str) -> None:
-    assert allows(origin, host)
+def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def run() -> None:
+        asyncio.run(test())
+
+    return run
 
 
-@pytest.mark.parametrize(
-    "origin",
-    [
-        "http://example.com",
-        "http://app.example.com.evil.example",
-        "http://evil.example/app.example.com",
-        "http://app.example.com@evil.example",
-        "http://app.example.com, http://app.example.com",
-        "app.example.com",
-        "//app.example.com",
-        "ftp://app.example.com",
-        "file://",
-        "null",
-        "",
-    ],
-)
-def test_other_hosts_are_refused(origin: str) -> None:
-    assert not allows(origin)
-
-
-def test_a_missing_origin() -> None:
-    assert not allows(None)
-    assert not allows(None, allowed=("*",))
-    assert allows(None, missing=True)
-
-
-def test_tls_needs_a_page_over_tls() -> None:
-    assert not allows("http://app.example.com", scheme="https")
-    assert not allows("http://app.example.com", scheme="https", allowed=("*",))
-    assert allows("https://app.example.com", scheme="https")
-
-
-@pytest.mark.parametrize(
-    ("origin", "entry", "allowed"),
-    [
-        ("https://other.example", "https://other.example", True),
-        ("https://other.example:443", "https://other.example", True),
-        ("https://Other.example", "https://other.EXAMPLE", True),
-        ("https://other.example:8443", "https://other.example", False),
-        ("https://other.example:8443", "https://other.example:8443", True),
-        ("http://other.example", "https://other.example", False),
-        ("https://a.b.other.example", "https://*.other.example", True),
-        ("https://other.example", "https://*.other.example", True),
-        ("https://another.example", "https://*.other.example", False),
-        ("https://x.other.example:8443", "https://*.other.example", False),
-        ("https://x.other.example:8443", "https://*.other.example:8443", True),
-        ("https://anything.example", "*", True),
-        ("capacitor://localhost", "capacitor://localhost", True),
-        ("null", "*", False),
-        ("null", "null", False),
-    ],
-)
-def test_listed_origins(origin: str, entry: str, allowed: bool) -> None:
-    assert allows(origin, allowed=(entry,)) is allowed
-
-
-def test_caps_count_in_all_and_per_address() -> None:
-    caps = Caps(3, 2)
-    assert caps.enter("a") is None
-    assert caps.enter("a") is None
-    refusal = caps.enter("a")
+def test_hosts_origins_and_the_end() -> None:
+    door = admission()
+    assert door.check_host(made()) is None
+    assert door.check(made()) is None
+    refusal = door.check_host(made(Host="evil.example"))
     assert refusal
-    assert refusal.status == 503
-    assert caps.enter("b") is None
-    assert caps.enter("c")
-    assert len(caps) == 3
-    caps.leave("a")
-    assert caps.enter("a") is None
-    for address in "aab":
-        caps.leave(address)
-    assert len(caps) == 0
+    assert refusal.status == 400
+    refusal = door.check(made(Origin="http://evil.example"))
+    assert refusal
+    assert refusal.status == 403
+    door.stop()
+    refusal = door.check(made())
+    assert refusal
+    assert refusal.counter == "refused_stopping"
 
 
-def test_no_cap_per_address() -> None:
-    caps = Caps(100, 0)
-    assert all(caps.enter("a") is None for _ in range(100))
-    assert caps.enter("a")
+def test_what_the_worker_learns() -> None:
+    async def test() -> None:
+        found = Found("chat", {"room": "a"})
+        session = admission().begin(made(X_Y="no", X__Y="yes"), found, ["one"])
+        assert isinstance(session, Session)
+        handshake = session.handshake
+        assert (handshake.namespace, handshake.kwargs) == ("chat", {"room": "a"})
+        assert (handshake.path, handshake.query) == ("/poll/", "a=1")
+        assert (handshake.client, handshake.server) == (("10.0.0.1", 5), ("10.0.0.2", 80))
+        assert handshake.subprotocols == ["one"]
+        assert dict(handshake.headers)["x-y"] == "yes"
+        assert "x_y" not in dict(handshake.headers)
+
+    in_loop(test)()
 
 
-@pytest.mark.parametrize(("limit", "cap"), [(20_000, 19_900), (1024, 924), (256, 192), (1, 1)])
-def test_descriptors_are_kept_back(limit: int, cap: int) -> None:
-    assert descriptor_cap(limit) == cap
+@pytest.mark.parametrize(
+    ("error", "counter"),
+    [(UnknownNamespace, "refused_namespace"), (Saturated, "refused_saturated")],
+)
+def test_nobody_to_ask(error: type[Exception], counter: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Registry, "error", error)
+    refusal = admission().begin(made(), Found("chat"))
+    assert isinstance(refusal, Refusal)
+    assert refusal.counter == counter
+
+
+def verdict_of(
+    answer: Accept | Refuse | None, ended: bool | None = None, **limits: Any
+) -> Accept | Refusal | None:
+    async def ask() -> Accept | Refusal | None:
+        door = admission(**limits)
+        session = door.begin(made(), Found("chat"))
+        assert isinstance(session, Session)
+        gone: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if answer is not None:
+            session.verdict.set_result(answer)
+        if ended is True:
+            gone.set_result(True)
+        elif ended is False:
+            asyncio.get_running_loop().call_soon(door.stop)
+        return await door.verdict(session, gone)
+
+    return asyncio.run(ask())
+
+
+def test_verdicts() -> None:
+    accept = Accept(1, "one")
+    assert verdict_of(accept) is accept
+    assert verdict_of(None, ended=True) is None
+    for answer, ended, counter in [
+        (None, False, "refused_stopping"),
+        (None, None, "refused_timeout"),
+        (Refuse(1, 403, "no\r\nway"), None, "refused_handler"),
+    ]:
+        refusal = verdict_of(answer, ended, handshake_timeout=0.01)
+        assert isinstance(refusal, Refusal)
+        assert refusal.counter == counter
+
+
+@pytest.mark.parametrize(
+    ("refuse", "body", "log"),
+    [
+        (Refuse(1, 403, ""), "403\non_connect of the handler", "on_connect refused it"),
+        (Refuse(1, 500, ""), "500\non_connect failed", "on_connect failed; see"),
+        (Refuse(1, 451, "not\u202e here"), "451 not here\n", "not here"),
+    ],
+)
+def test_a_handlers_refusal_says_what_to_do(refuse: Refuse, body: str, log: str) -> None:
+    refusal = verdict_of(refuse)
+    assert isinstance(refusal, Refusal)
+    assert refusal.body(debug=True).startswith(body)
+    assert refusal.body(debug=False).count("\n") == 1
+    assert refusal.why(debug=False).startswith(log)
