@@ -7,7 +7,7 @@ from django_ws.wire.codec import encode
 from django_ws.wire.messages import TEXT, WIRE_VERSION, Connect, Handshake, Message
 from django_ws.worker.connection import WorkerConnection
 from django_ws.worker.executors import averages
-from django_ws.worker.executors.base import Executor, Settings
+from django_ws.worker.executors.base import Executor, ExecutorConfig
 from django_ws.worker.executors.pool import PoolExecutor, PoolThread
 from django_ws.worker.link import GatewayLink
 from django_ws.worker.turn import handle
@@ -89,7 +89,7 @@ def emptied(connection):
 
 @pytest.mark.parametrize("handler", [Silent, Echo, Keeping, Counting])
 def bench_handle(benchmark, handler):
-    connection = connected(handler, Quiet(Source(), Settings()))
+    connection = connected(handler, Quiet(Source(), ExecutorConfig()))
 
     def run():
         handle(connection, MESSAGE)
@@ -102,7 +102,7 @@ def bench_handle(benchmark, handler):
 def bench_pool_turn(benchmark, handler, monkeypatch):
     # Else a pause of the machine would have the lead passed on.
     monkeypatch.setattr(averages, "SLOW", 1.0)
-    pool = PoolExecutor(Source(), Settings())
+    pool = PoolExecutor(Source(), ExecutorConfig())
     connection = connected(handler, pool)
     pool._leader = me = PoolThread(pool, 1, pool._shares.messages)
     # As right after a poll: no replies have waited yet.
@@ -122,7 +122,7 @@ def bench_pool_turn(benchmark, handler, monkeypatch):
 
 
 def bench_flush(benchmark):
-    connection = connected(Silent, Quiet(Source(), Settings()))
+    connection = connected(Silent, Quiet(Source(), ExecutorConfig()))
     link = connection.link
 
     def run():

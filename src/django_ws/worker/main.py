@@ -23,7 +23,7 @@ from ..transport.sockets import terminate
 from ..wire.codec import WireError, decode_answer
 from ..wire.messages import WIRE_VERSION, Fenced, Hello, NamespaceInfo, Retiring
 from .connection import Link
-from .executors import EventSource, Executor, Settings, prepare
+from .executors import EventSource, Executor, ExecutorConfig, prepare
 from .hangs import HangWatch
 from .link import GatewayLink
 from .receiver import Receiver
@@ -70,7 +70,7 @@ def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
         # First of all: it may fork.
         handlers = {name: import_string(item.handler) for name, item in config.namespaces.items()}
         close = [] if channel is None else [channel.fileno()]
-        make_executor = prepare(config.mode, handlers, _settings(config), close)
+        make_executor = prepare(config.mode, handlers, _executor_config(config), close)
         worker = Worker(config, incarnation, channel, handlers, make_executor)
     except EndpointError as error:
         if channel is None:
@@ -83,9 +83,9 @@ def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
     return code
 
 
-def _settings(config: WorkerConfig) -> Settings:
+def _executor_config(config: WorkerConfig) -> ExecutorConfig:
     limits = config.limits
-    return Settings(
+    return ExecutorConfig(
         pool_size=config.pool_size,
         max_pending=limits.max_pending or 2**62,
         max_outgoing=limits.max_outgoing,

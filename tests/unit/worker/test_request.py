@@ -19,7 +19,7 @@ from django_ws.base import WebSocketHandler
 from django_ws.wire.codec import encode
 from django_ws.wire.messages import Accept, Connect, Handshake
 from django_ws.worker.connection import WorkerConnection
-from django_ws.worker.executors import Settings
+from django_ws.worker.executors import ExecutorConfig
 from django_ws.worker.executors.pool import PoolExecutor
 from django_ws.worker.request import HandshakeRequest, load_user, user_key
 from django_ws.worker.turn import handle
@@ -279,7 +279,7 @@ def test_the_gateway_hears_whose_connection_it_is_although_no_hook_asks(
     client.force_login(user)
     key = client.session.session_key
     source = Source()
-    source.executor = PoolExecutor(source, Settings())
+    source.executor = PoolExecutor(source, ExecutorConfig())
     request = encode(handshake([("cookie", f"sessionid={key}")] if known else []))
     link = source.link
     connection = WorkerConnection(1, "chat", request, WebSocketHandler, link, source.executor)

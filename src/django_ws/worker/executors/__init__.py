@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ...base import WebSocketHandler
-from .base import EventSource, Executor, Settings
+from .base import EventSource, Executor, ExecutorConfig
 
-__all__ = ["EventSource", "Executor", "Settings", "prepare"]
+__all__ = ["EventSource", "Executor", "ExecutorConfig", "prepare"]
 
 
 def prepare(
     mode: str,
     handlers: Mapping[str, type[WebSocketHandler]],
-    settings: Settings,
+    config: ExecutorConfig,
     close: list[int],
 ) -> Callable[[EventSource], Executor]:
     """Get ready what makes the executor of a mode.
@@ -28,15 +28,15 @@ def prepare(
     if mode == "pool":
         from .pool import PoolExecutor
 
-        return lambda source: PoolExecutor(source, settings)
+        return lambda source: PoolExecutor(source, config)
     if mode == "threaded":
         from .threaded import ThreadedExecutor
 
-        return lambda source: ThreadedExecutor(source, settings)
+        return lambda source: ThreadedExecutor(source, config)
     if mode == "gevent":
         from .gevent import GeventExecutor
 
-        return lambda source: GeventExecutor(source, settings)
+        return lambda source: GeventExecutor(source, config)
     from .multiprocess import MultiprocessExecutor
 
-    return MultiprocessExecutor.prepare(handlers, settings, close)
+    return MultiprocessExecutor.prepare(handlers, config, close)

@@ -18,7 +18,7 @@ from ...options import NamespaceConfig
 from ...wire.messages import Event, Refuse
 from ..connection import Link, WorkerConnection
 
-__all__ = ["EventSource", "Executor", "Settings"]
+__all__ = ["EventSource", "Executor", "ExecutorConfig"]
 
 logger = logging.getLogger("django_ws.worker")
 
@@ -27,7 +27,7 @@ SILENT_POLLS = 20
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExecutorConfig:
     """What executors and their connections need of the configuration.
 
     Attributes:
@@ -74,11 +74,11 @@ class Executor(abc.ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, source: EventSource, settings: Settings) -> None:
+    def __init__(self, source: EventSource, config: ExecutorConfig) -> None:
         self.source = source
-        self.settings = settings
-        self.max_outgoing = settings.max_outgoing
-        self.send_timeout = settings.send_timeout
+        self.config = config
+        self.max_outgoing = config.max_outgoing
+        self.send_timeout = config.send_timeout
         self.stopping = False
         self.patient = True
         self._silent = 0  # polls in a row without an event; the receiving thread's

@@ -29,7 +29,7 @@ from ..connection import Link, WorkerConnection
 from ..hangs import HangWatch
 from ..link import GatewayLink
 from ..turn import handle
-from .base import Executor, Settings
+from .base import Executor, ExecutorConfig
 
 if TYPE_CHECKING:
     from ...base import WebSocketHandler
@@ -89,9 +89,9 @@ class _ChildExecutor(Executor):
 
     name: ClassVar[str] = "child"
 
-    def __init__(self, link: Link, settings: Settings) -> None:
+    def __init__(self, link: Link, config: ExecutorConfig) -> None:
         self._link = link
-        super().__init__(self, settings)
+        super().__init__(self, config)
 
     def start(self) -> None:
         """The process's main thread runs the hooks."""
@@ -116,7 +116,7 @@ class _ChildExecutor(Executor):
 
 
 def child_main(
-    sock: socket.socket, handlers: Mapping[str, type[WebSocketHandler]], settings: Settings
+    sock: socket.socket, handlers: Mapping[str, type[WebSocketHandler]], config: ExecutorConfig
 ) -> None:
     """Run one connection until it ends; then, or when the worker is gone, return or exit.
 
@@ -127,7 +127,7 @@ def child_main(
     inbox: SimpleQueue[tuple[WorkerConnection, Event]] = SimpleQueue()
     main_thread = threading.get_ident()
     thread = threading.Thread(
-        target=_read, args=(sock, handlers, settings, inbox), name="ws-read", daemon=True
+        target=_read, args=(sock, handlers, config, inbox), name="ws-read", daemon=True
     )
     thread.start()
     while True:
@@ -143,11 +143,11 @@ def child_main(
 def _read(
     sock: socket.socket,
     handlers: Mapping[str, type[WebSocketHandler]],
-    settings: Settings,
+    config: ExecutorConfig,
     inbox: SimpleQueue[tuple[WorkerConnection, Event]],
 ) -> None:
     frames = Frames()
-    watch = HangWatch(settings.namespaces)
+    watch = HangWatch(config.namespaces)
     connection: WorkerConnection | None = None
     while True:
         # After its end it has 1 s at a time, so as to report a hook that runs on.
@@ -173,7 +173,7 @@ def _read(
             for event in batch.messages:
                 if connection is None:
                     assert isinstance(event, (Connect, Restore))
-                    connection = _open(sock, batch.sender, event, handlers, settings)
+                    connection = _open(sock, batch.sender, event, handlers, config)
                 if isinstance(event, Confirm):
                     connection.confirmed(event.size)
                     continue
@@ -188,17 +188,17 @@ def _open(
     gateway: str,
     event: Connect | Restore,
     handlers: Mapping[str, type[WebSocketHandler]],
-    settings: Settings,
+    config: ExecutorConfig,
 ) -> WorkerConnection:
     link: Link = GatewayLink(0, _Stream(sock), "", "")
-    link.welcome(gateway, settings.max_pending, WIRE_VERSION)
+    link.welcome(gateway, config.max_pending, WIRE_VERSION)
     connection = WorkerConnection(
         event.conn,
         event.namespace,
         event.handshake,
         handlers[event.namespace],
         link,
-        _ChildExecutor(link, settings),
+        _ChildExecutor(link, config),
     )
     if isinstance(event, Restore):
         connection.restored(event)

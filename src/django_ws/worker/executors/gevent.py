@@ -9,7 +9,7 @@ import gevent
 from gevent import monkey
 
 from ..connection import Link, WorkerConnection
-from .base import EventSource, Settings
+from .base import EventSource, ExecutorConfig
 from .threaded import ThreadedExecutor
 
 __all__ = ["GeventExecutor"]
@@ -23,8 +23,8 @@ class GeventExecutor(ThreadedExecutor):
 
     name: ClassVar[str] = "gevent"
 
-    def __init__(self, source: EventSource, settings: Settings) -> None:
-        super().__init__(source, settings)
+    def __init__(self, source: EventSource, config: ExecutorConfig) -> None:
+        super().__init__(source, config)
         self._hub_thread = _this_thread()
 
     def sent(self, link: Link) -> None:

@@ -36,7 +36,7 @@ from ...wire.messages import (
     WorkerMessage,
 )
 from ..connection import WorkerConnection
-from .base import EventSource, Executor, Settings
+from .base import EventSource, Executor, ExecutorConfig
 from .child import Frames, child_main
 from .template import Template
 
@@ -81,8 +81,8 @@ class MultiprocessExecutor(Executor):
 
     name: ClassVar[str] = "multiprocess"
 
-    def __init__(self, source: EventSource, settings: Settings) -> None:
-        super().__init__(source, settings)
+    def __init__(self, source: EventSource, config: ExecutorConfig) -> None:
+        super().__init__(source, config)
         self._lock = threading.Lock()
         self._children: dict[int, Child] = {}  # by key
         self._keys = 0
@@ -96,13 +96,16 @@ class MultiprocessExecutor(Executor):
 
     @classmethod
     def prepare(
-        cls, handlers: Mapping[str, type[WebSocketHandler]], settings: Settings, close: list[int]
+        cls,
+        handlers: Mapping[str, type[WebSocketHandler]],
+        config: ExecutorConfig,
+        close: list[int],
     ) -> Callable[[EventSource], Executor]:
         """Fork the template; returns what makes an executor that uses it."""
-        template = Template.fork(lambda sock: child_main(sock, handlers, settings), close)
+        template = Template.fork(lambda sock: child_main(sock, handlers, config), close)
 
         def make(source: EventSource) -> Executor:
-            executor = cls(source, settings)
+            executor = cls(source, config)
             executor.use(template)
             return executor
 

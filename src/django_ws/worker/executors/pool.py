@@ -22,7 +22,7 @@ from .. import hygiene
 from ..connection import Link, WorkerConnection
 from ..turn import handle
 from .averages import SLOW, SUSPICIOUS, Average, Averages, waiting
-from .base import EventSource, Executor, Settings
+from .base import EventSource, Executor, ExecutorConfig
 from .shares import Share, Shares
 
 __all__ = ["PoolExecutor"]
@@ -72,10 +72,10 @@ class PoolExecutor(Executor):
 
     name: ClassVar[str] = "pool"
 
-    def __init__(self, source: EventSource, settings: Settings) -> None:
-        super().__init__(source, settings)
+    def __init__(self, source: EventSource, config: ExecutorConfig) -> None:
+        super().__init__(source, config)
         self._lock = threading.Lock()
-        self._shares = Shares(settings.pool_size)  # guarded
+        self._shares = Shares(config.pool_size)  # guarded
         self._idle: list[PoolThread] = []  # guarded; the last one in is the first out
         self._threads: set[PoolThread] = set()  # guarded
         self._leader: PoolThread | None = None  # guarded; read without for a hint

@@ -13,7 +13,7 @@ from ...wire.messages import Event, Refuse
 from .. import hygiene
 from ..connection import WorkerConnection
 from ..turn import handle
-from .base import EventSource, Executor, Settings
+from .base import EventSource, Executor, ExecutorConfig
 
 __all__ = ["ThreadedExecutor"]
 
@@ -31,8 +31,8 @@ class ThreadedExecutor(Executor):
 
     name: ClassVar[str] = "threaded"
 
-    def __init__(self, source: EventSource, settings: Settings) -> None:
-        super().__init__(source, settings)
+    def __init__(self, source: EventSource, config: ExecutorConfig) -> None:
+        super().__init__(source, config)
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()  # guarded by _lock
         self._ended = False

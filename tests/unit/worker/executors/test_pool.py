@@ -27,7 +27,7 @@ from django_ws.wire.messages import (
     Snapshot,
 )
 from django_ws.worker.connection import WorkerConnection
-from django_ws.worker.executors import Settings
+from django_ws.worker.executors import ExecutorConfig
 from django_ws.worker.executors import pool as pool_module
 from django_ws.worker.executors.pool import PoolExecutor, PoolThread
 from django_ws.worker.link import GatewayLink
@@ -135,7 +135,7 @@ def start() -> Iterator[Callable[..., tuple[PoolExecutor, Source]]]:
 
     def begin(size: int = 8, gate: Gate | None = None) -> tuple[PoolExecutor, Source]:
         source = Source()
-        pool = PoolExecutor(source, Settings(pool_size=size))
+        pool = PoolExecutor(source, ExecutorConfig(pool_size=size))
         source.executor = pool
         pool.start()
         pools.append(pool)

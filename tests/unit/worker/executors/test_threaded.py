@@ -10,7 +10,7 @@ import pytest
 from django_ws.base import WebSocketHandler
 from django_ws.wire.messages import Event, Refuse
 from django_ws.worker.connection import WorkerConnection
-from django_ws.worker.executors import Settings
+from django_ws.worker.executors import ExecutorConfig
 from django_ws.worker.executors.threaded import ThreadedExecutor
 from tests.unit.worker.executors.test_pool import (
     DEADLINE,
@@ -31,7 +31,7 @@ def start() -> Iterator[Callable[..., tuple[ThreadedExecutor, Source]]]:
 
     def begin(gate: Gate | None = None) -> tuple[ThreadedExecutor, Source]:
         source = Source()
-        executor = ThreadedExecutor(source, Settings())
+        executor = ThreadedExecutor(source, ExecutorConfig())
         source.executor = executor
         executor.start()
         executors.append(executor)
