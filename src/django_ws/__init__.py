@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         PublishTimeout,
         Reject,
         SendTimeout,
+        SessionReadOnly,
     )
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "PublishTimeout",
     "Reject",
     "SendTimeout",
+    "SessionReadOnly",
     "WebSocketHandler",
     "__version__",
 ]
@@ -48,6 +50,7 @@ _HOMES = {
     "PublishTimeout": ".exceptions",
     "Reject": ".exceptions",
     "SendTimeout": ".exceptions",
+    "SessionReadOnly": ".exceptions",
     "WebSocketHandler": ".base",
 }
 

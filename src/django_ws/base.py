@@ -207,6 +207,10 @@ class WebSocketHandler:
         """The session's user, loaded on first use and kept for the connection."""
         return self._connection.user
 
+    @user.setter
+    def user(self, user: AbstractBaseUser | AnonymousUser) -> None:
+        self._connection.request.user = user  # type: ignore[assignment]
+
     def refresh_user(self) -> None:
         """Load :attr:`user` anew at its next use."""
         self._connection.refresh_user()

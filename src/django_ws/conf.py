@@ -45,6 +45,8 @@ __all__ = [
     "mode",
     "problems",
     "public_url",
+    "saves_every_session",
+    "script_name",
     "session_cookie_name",
     "session_store",
     "websocket_url",
@@ -154,6 +156,16 @@ def authentication_backends() -> list[str]:
 def session_cookie_name() -> str:
     """Name of the cookie with the session's key."""
     return settings.SESSION_COOKIE_NAME
+
+
+def saves_every_session() -> bool:
+    """``SESSION_SAVE_EVERY_REQUEST``: a session lives on while its connection is used."""
+    return bool(settings.SESSION_SAVE_EVERY_REQUEST)
+
+
+def script_name() -> str:
+    """``FORCE_SCRIPT_NAME`` without a slash at its end; empty without a prefix."""
+    return (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
 
 
 def session_store() -> type[SessionBase] | None:

@@ -6,6 +6,7 @@
   * :exc:`Reject`
   * :exc:`MessageTooBig`
   * :exc:`SendTimeout`
+  * :exc:`SessionReadOnly`
   * :exc:`PublishError`
 
     * :exc:`GatewayUnavailable`
@@ -23,6 +24,7 @@ __all__ = [
     "PublishTimeout",
     "Reject",
     "SendTimeout",
+    "SessionReadOnly",
 ]
 
 
@@ -85,6 +87,10 @@ class MessageTooBig(DjangoWSError):
 
 class SendTimeout(DjangoWSError):
     """The client did not read for ``SEND_TIMEOUT`` seconds, so the message was not sent."""
+
+
+class SessionReadOnly(DjangoWSError):
+    """A hook wrote to the session where no cookie can follow, so the browser would not have it."""
 
 
 class PublishError(DjangoWSError):

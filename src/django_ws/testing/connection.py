@@ -110,8 +110,8 @@ class LocalConnection:
         self.stopping = False
         self._waited = 0
 
-    def after_hook(self) -> None:
+    def after_hook(self, failed: bool) -> None:
         self.stopping = False
-        self.request.end_hook()
+        self.request.end_hook(failed)
         if self.state:
             encode_state(self.state)

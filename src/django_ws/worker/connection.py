@@ -22,6 +22,7 @@ from ..wire.messages import (
     Event,
     GroupSend,
     Handshake,
+    Identity,
     Join,
     Leave,
     Refuse,
@@ -95,6 +96,7 @@ class WorkerConnection:
         "_buffer",
         "_buffered",
         "_handshake",
+        "_identity",
         "_kwargs",
         "_waker",
         "busy",
@@ -150,6 +152,8 @@ class WorkerConnection:
         self.unconfirmed = 0
         self.hook_started = 0.0
         self._handshake = handshake
+        # User and session as the gateway knows them, if this worker has told it.
+        self._identity: tuple[str, str] | None = None
         self._kwargs: Mapping[str, str] | None = None
         self.loaded_request: HandshakeRequest | None = None
         # What a hook sends before the connection is accepted; bounded by the largest message a
@@ -321,14 +325,16 @@ class WorkerConnection:
 
     def before_hook(self) -> None:
         self.hook_started = time.monotonic()
+        if not hygiene.thread.begun:
+            hygiene.begin()
         if hygiene.thread.dirty:
             hygiene.tidy()
 
-    def after_hook(self) -> None:
+    def after_hook(self, failed: bool) -> None:
         self.hook_started = 0.0
         try:
-            if self.loaded_request is not None:
-                self.loaded_request.end_hook()
+            if self.loaded_request is not None or hygiene.thread.saves_sessions:
+                self.request.end_hook(failed)
         finally:
             if hygiene.thread.dirty:
                 hygiene.tidy()
@@ -377,10 +383,17 @@ class WorkerConnection:
 
     def accept(self, user: str, session: str) -> None:
         """It said yes; what it sent goes out behind that."""
+        self._identity = (user, session)
         with self.link.lock:
             # Other threads may be sending, and nothing may overtake what they sent before.
             buffer, self._buffer = self._buffer or [], None
             self.link.append(Accept(self.conn, self.subprotocol or "", user, session), *buffer)
+
+    def identify(self, user: str, session: str) -> None:
+        """Tell the gateway whose connection it is, if that has changed with a hook."""
+        if self._identity != (user, session) and self.link.version >= 2:
+            self._identity = (user, session)
+            self.link.put(Identity(self.conn, user, session))
 
     def refuse(self, status: int, reason: str) -> None:
         """It said no."""

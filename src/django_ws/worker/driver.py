@@ -19,8 +19,12 @@ class Surroundings(Protocol):
     def before_hook(self) -> None:
         """Called before every hook: database hygiene."""
 
-    def after_hook(self) -> None:
-        """Called after every hook, also a failed one: hygiene, session. Raises what is wrong."""
+    def after_hook(self, failed: bool) -> None:
+        """Called after every hook: hygiene, session. Raises what is wrong.
+
+        Args:
+            failed: an exception left the hook.
+        """
 
 
 def drive(lifecycle: Lifecycle, around: Surroundings, call: Call | None) -> None:
@@ -37,13 +41,13 @@ def drive(lifecycle: Lifecycle, around: Surroundings, call: Call | None) -> None
             result = copy_context().run(lifecycle.handler.dispatch, hook, *args)
         except BaseException as exception:
             try:
-                around.after_hook()
+                around.after_hook(True)
             except Exception as another:
                 lifecycle.log(hook, another)
             call = lifecycle.raised(call, exception)
             continue
         try:
-            around.after_hook()
+            around.after_hook(False)
         except BaseException as exception:
             call = lifecycle.raised(call, exception)
         else:

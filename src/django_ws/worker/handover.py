@@ -138,7 +138,7 @@ class Handover:
         if self._state is not None and state:
             state_data = encode_state(self._state, state_data)
         if request is not None:
-            user = request.user_key(user)
+            user = request.user_key()
         kept = join(state_data, packed.data if packed is not None else b"")
         self._state_data = state_data
         if kept == self._kept and user == self.user and movable is self.movable:

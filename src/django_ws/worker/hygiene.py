@@ -7,15 +7,21 @@ has no connection open: Django tells by a signal whenever one is opened.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakSet
 
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
+from django.urls import set_script_prefix
+
+from .. import conf
 
 __all__ = ["end_of_thread", "give_back", "thread", "tidy"]
 
@@ -24,10 +30,16 @@ class _Thread(threading.local):
     """Of one thread, or greenlet where gevent has patched ``threading``.
 
     Attributes:
-        dirty: whether a database connection may be open.
+        dirty: whether a database connection may be open, or a cache to be closed.
+        begun: :func:`begin` has run.
+        saves_sessions: each hook saves its session (``SESSION_SAVE_EVERY_REQUEST``).
+        closing: caches that want to be closed after each hook, as after each request.
     """
 
     dirty = False
+    begun = False
+    saves_sessions = False
+    closing: tuple[BaseCache, ...] = ()
 
 
 thread = _Thread()
@@ -64,10 +76,29 @@ def _in_use(connection: BaseDatabaseWrapper) -> bool:
 connection_created.connect(_note, dispatch_uid="django_ws.worker.hygiene")
 
 
+def begin() -> None:
+    """Before the first hook of a thread: what a hook sets ends with it, since it runs in a copy of
+    the thread's context. So what is to last, and what Django sets per thread, is made here."""
+    thread.begun = True
+    set_script_prefix(f"{conf.script_name()}/")
+    thread.saves_sessions = conf.saves_every_session()
+    thread.closing = tuple(each for each in _caches() if type(each).close is not BaseCache.close)
+    thread.dirty = thread.dirty or bool(thread.closing)
+
+
+def _caches() -> Iterator[BaseCache]:
+    for alias in caches.settings:
+        # One that cannot be made fails in the hook that asks for it.
+        with contextlib.suppress(Exception):
+            yield caches[alias]
+
+
 def tidy() -> None:
     """At both ends of a hook in a thread that is dirty: get rid of connections that broke, grew too
     old, or are to be used no longer (``CONN_MAX_AGE``, errors)."""
-    dirty = False
+    dirty = bool(thread.closing)
+    for cache in thread.closing:
+        cache.close()
     for connection in connections.all(initialized_only=True):
         connection.queries_log.clear()
         connection.close_if_unusable_or_obsolete()
@@ -79,7 +110,7 @@ def give_back() -> None:
     """Give this thread's connections back, but for those in use: it goes on waiting."""
     if not thread.dirty:
         return
-    dirty = False
+    dirty = bool(thread.closing)
     for connection in connections.all(initialized_only=True):
         if _in_use(connection):
             dirty = True

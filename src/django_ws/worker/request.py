@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
-from django.apps import apps
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.http import HttpRequest, QueryDict
 from django.http.cookie import parse_cookie
@@ -15,7 +13,10 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject, cached_property, empty
 
 from .. import conf
+from ..wire.identity import session_digest
 from ..wire.messages import Handshake
+from .session import session_class
+from .users import load_user, require_auth, session_user, user_id, user_key
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 
     User = AbstractBaseUser | AnonymousUser
 
-__all__ = ["HandshakeRequest", "load_user", "user_key"]
+__all__ = ["HandshakeRequest"]
 
 logger = logging.getLogger("django_ws.session")
 
 #: ``django.contrib.auth.SESSION_KEY``, which a project without that app cannot import.
 _USER = "_auth_user_id"
+
+#: Stands for the key of a session that a hook has ended, so that the cookie is not asked again.
+_NO_SESSION = ""
 
 
 class HandshakeRequest(HttpRequest):
@@ -43,14 +47,17 @@ class HandshakeRequest(HttpRequest):
         # Not super().__init__(), which would fill in what is lazy here; ASGIRequest does the same.
         self._handshake = handshake
         self._session: SessionBase | None = None
-        self._session_key: str | None = None
+        self._session_key: str | None = None  # None: the cookie has it
         self._found: tuple[str, str] | None = None  # user and key of the session as last read
         self._user: User | None = None
         self._user_key = user_key
+        self._set = False  # the user was assigned, so the session does not tell who it is
+        self._stale = False  # the session's user may have changed since the hook read it
         self.method = "GET"
-        self.path = self.path_info = handshake.path
-        self.resolver_match = None
         self.META = _meta(handshake)
+        self.path = f"{self.META['SCRIPT_NAME']}{self.META['PATH_INFO']}"
+        self.path_info = str(self.META["PATH_INFO"])
+        self.resolver_match = None
         self._set_content_type_params(self.META)  # type: ignore[attr-defined]
         self._stream = BytesIO()
         self._read_started = False
@@ -77,12 +84,12 @@ class HandshakeRequest(HttpRequest):
             AttributeError: The project has no sessions.
         """
         if self._session is None:
-            store = conf.session_store()
+            store = session_class()
             if store is None:
                 raise AttributeError(
                     "there is no session: add django.contrib.sessions to INSTALLED_APPS"
                 )
-            self._session = store(self._session_key or self.COOKIES.get(conf.session_cookie_name()))
+            self._session = store(self._cookie_key())
         return self._session
 
     @session.setter
@@ -100,44 +107,82 @@ class HandshakeRequest(HttpRequest):
     @user.setter
     def user(self, user: User) -> None:
         self._user = user
+        self._set = True
 
     def refresh_user(self) -> None:
-        """Load :attr:`user` anew, from the session, at its next use."""
+        """Load :attr:`user` anew, from the session as it is by then, at its next use."""
         self._user = None
         self._user_key = ""
+        self._set = False
+        self._stale = True
+        self._found = None
+        if self._session is not None and not self._session.modified:
+            self._session = None
 
     def _load_user(self) -> User:
-        return load_user(self, self._user_key)
+        require_auth()
+        if self._user_key:
+            return load_user(self._user_key)
+        return session_user(self._read_session())
 
-    def user_key(self, before: str) -> str:
-        """What names the user to another worker; ``before`` if nobody has asked for it yet."""
+    def _read_session(self) -> SessionBase:
+        """The session as it is by now, without what the running hook has changed in it."""
+        if self._stale and self._session is not None and self._session.modified:
+            return type(self._session)(self._session.session_key)
+        return self.session
+
+    def user_key(self) -> str:
+        """What names the user to another worker; empty for nobody."""
         user = self._user
         if user is None or (isinstance(user, SimpleLazyObject) and user._wrapped is empty):
-            return before
+            return self._user_key
         return user_key(user)
 
     def identity(self) -> tuple[str, str]:
-        """Whose connection it is, by the session's data: no user is loaded.
+        """Whose connection it is, as far as possible by the session's data alone.
 
         Returns:
-            Primary key of the user, as text, and a digest of the session's key; empty for nobody
-            and without a session.
+            The user as :func:`.users.user_id` has it, and a digest of the session's key; empty for
+            nobody and without a session.
         """
-        if self._found is None:
-            if conf.session_store() is None:
-                return "", ""
-            if not (self._session_key or self.COOKIES.get(conf.session_cookie_name())):
-                return "", ""
-            self._found = _found(self.session)
-        user, key = self._found
-        return user, sha256(key.encode()).hexdigest() if key else ""
+        user, key = self._in_session()
+        if self._set:
+            user = user_id(self._user)
+        return user, session_digest(key)
 
-    def end_hook(self) -> None:
-        """Save the session if the hook changed it, and forget its data: call it after each hook."""
+    def _in_session(self) -> tuple[str, str]:
+        """Primary key of the session's user, and the session's key."""
+        if self._found is None:
+            store = session_class()
+            if store is None or not self._cookie_key():
+                return "", ""
+            # Not kept for the next hook, which shall see what has come meanwhile.
+            self._found = _found(self._session or store(self._cookie_key()))
+        return self._found
+
+    def _cookie_key(self) -> str | None:
+        if self._session_key is not None:
+            return self._session_key
+        return self.COOKIES.get(conf.session_cookie_name())
+
+    def end_hook(self, failed: bool = False) -> None:
+        """Save the session if the hook changed it, and forget its data: call it after each hook.
+
+        Args:
+            failed: an exception left the hook, so nothing is saved.
+
+        Raises:
+            SessionReadOnly: What the hook wrote cannot be saved without another cookie.
+        """
         session, self._session = self._session, None
+        self._stale = False
+        if session is None and conf.saves_every_session() and self._cookie_key():
+            session = self.session
+            self._session = None
         if session is None:
             return
-        if session.modified and not session.is_empty():
+        wanted = session.modified or conf.saves_every_session()
+        if wanted and not failed and session.session_key and not session.is_empty():
             try:
                 session.save()
             except UpdateError:
@@ -148,8 +193,9 @@ class HandshakeRequest(HttpRequest):
                     self._handshake.namespace,
                 )
                 return
-        # May differ from the cookie's after login(), flush() or for a session made here.
-        self._session_key = session.session_key
+        if not failed:
+            # May differ from the cookie's after flush().
+            self._session_key = session.session_key or _NO_SESSION
         if hasattr(session, "_session_cache"):  # it was read, so this costs no query
             self._found = _found(session)
 
@@ -161,11 +207,16 @@ def _found(session: SessionBase) -> tuple[str, str]:
 
 
 def _meta(handshake: Handshake) -> dict[str, object]:
+    # A web server in front may have taken the prefix off, or not.
+    prefix = conf.script_name()
+    info = handshake.path
+    if prefix and f"{info}/".startswith(f"{prefix}/"):
+        info = info.removeprefix(prefix)
     meta: dict[str, object] = {
         "REQUEST_METHOD": "GET",
         "QUERY_STRING": handshake.query,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": handshake.path,
+        "SCRIPT_NAME": prefix,
+        "PATH_INFO": info,
         "SERVER_PROTOCOL": "HTTP/1.1",
         "SERVER_NAME": handshake.server[0],
         "SERVER_PORT": str(handshake.server[1]),
@@ -186,59 +237,3 @@ def _meta(handshake: Handshake) -> dict[str, object]:
         headers[key] = f"{headers[key]}{separator}{value}" if key in headers else value
     meta.update(headers)
     return meta
-
-
-# ---------------------------------------------------------------- users
-
-
-def user_key(user: User) -> str:
-    """What names a loaded user to another worker.
-
-    Returns:
-        Path of the authentication backend, NUL, primary key; empty for an anonymous user and for
-        one that is not loaded yet.
-    """
-    if isinstance(user, SimpleLazyObject) and user._wrapped is empty:
-        return ""
-    if not user.is_authenticated:
-        return ""
-    backend = getattr(user, "backend", "")
-    return f"{backend}\0{user._meta.pk.value_to_string(user)}"
-
-
-def load_user(request: HandshakeRequest, key: str = "") -> User:
-    """Load the user of a connection.
-
-    Args:
-        request: its handshake.
-        key: what :func:`user_key` said of the user that another worker had loaded; empty to ask the
-            session.
-
-    Returns:
-        An anonymous user if there is none (any more).
-
-    Raises:
-        AttributeError: The project has no ``django.contrib.auth``, or no sessions.
-    """
-    if not apps.is_installed("django.contrib.auth"):
-        raise AttributeError("there is no user: add django.contrib.auth to INSTALLED_APPS")
-    from django.contrib import auth
-    from django.contrib.auth.models import AnonymousUser
-
-    if not key:
-        user = auth.get_user(request)
-        if user.is_authenticated:
-            # For `user_key`: get_user() itself does not say which backend it asked.
-            user.backend = request.session[auth.BACKEND_SESSION_KEY]
-        return user
-    backend, _, pk = key.partition("\0")
-    if not backend:
-        # A user that a handler set by itself; as login() does with a single backend.
-        backend = conf.authentication_backends()[0]
-    if backend not in conf.authentication_backends():
-        return AnonymousUser()
-    found = auth.load_backend(backend).get_user(auth.get_user_model()._meta.pk.to_python(pk))
-    if found is None:
-        return AnonymousUser()
-    found.backend = backend
-    return cast("AbstractBaseUser", found)

@@ -103,7 +103,7 @@ def _identity(connection: WorkerConnection) -> tuple[str, str]:
             request = HandshakeRequest(connection.handshake)
         return request.identity()
     finally:
-        connection.after_hook()
+        connection.after_hook(False)
 
 
 def _give_back(connection: WorkerConnection) -> bool:
@@ -127,6 +127,8 @@ def _save(connection: WorkerConnection, at_once: bool = False) -> SaveSnapshot |
     if not lifecycle.made:
         return None
     handover, request = connection.handover, connection.loaded_request
+    if request is not None:
+        connection.identify(*request.identity())
     try:
         snapshot = handover.save(lifecycle.handler, request, at_once=at_once)
     except (TypeError, ValueError, RuntimeError) as error:

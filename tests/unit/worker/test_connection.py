@@ -86,7 +86,7 @@ def test_a_thread_of_the_handlers_own_that_waits_is_no_hook(
         until(lambda: connection._waker is not None and connection._waker._waiters)  # type: ignore[attr-defined]
         seen.append(connection.hook_started)
         if hook_runs:
-            connection.after_hook()
+            connection.after_hook(False)
         connection.close(1000, "")
         thread.join()
 

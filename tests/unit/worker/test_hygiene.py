@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections, transaction
+from django.urls import get_script_prefix
 from pytest_django import DjangoDbBlocker
 
 from django_ws.worker import hygiene
@@ -193,3 +198,47 @@ def test_threads_do_not_touch_each_other(run: Run) -> None:
         return is_open()
 
     assert run(hook) is True
+
+
+class ClosedCache(LocMemCache):
+    """Counts what Django would do around requests."""
+
+    made = closed = 0
+
+    def __init__(self, name: str, params: dict[str, Any]) -> None:
+        type(self).made += 1
+        super().__init__(name, params)
+
+    def close(self, **kwargs: Any) -> None:
+        type(self).closed += 1
+
+
+def test_all_hooks_of_a_thread_have_the_same_caches_and_the_projects_prefix(
+    settings: LazySettings,
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.ClosedCache"}}
+    settings.FORCE_SCRIPT_NAME = "/site"
+    ClosedCache.made = ClosedCache.closed = 0
+
+    def hook() -> tuple[int, str]:
+        return id(caches["default"]), get_script_prefix()
+
+    def hooks() -> list[tuple[int, str]]:
+        hygiene.begin()
+        found = []
+        for _ in range(3):
+            found.append(copy_context().run(hook))
+            edge_of_hook()
+        return found
+
+    with ThreadPoolExecutor(1) as executor:
+        found = executor.submit(hooks).result(10)
+    assert len(set(found)) == 1
+    assert found[0][1] == "/site/"
+    assert (ClosedCache.made, ClosedCache.closed) == (1, 3)
+
+
+def test_a_cache_that_cannot_be_made_is_the_hooks_affair(settings: LazySettings) -> None:
+    settings.CACHES = {"default": {"BACKEND": "nowhere.Cache"}}
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(hygiene.begin).result(10)

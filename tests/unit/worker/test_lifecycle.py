@@ -54,7 +54,7 @@ class FakeHost:
     def before_hook(self) -> None:
         self.log.append("<")
 
-    def after_hook(self) -> None:
+    def after_hook(self, failed: bool) -> None:
         self.log.append(">")
         self.after()
 

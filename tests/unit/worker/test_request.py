@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
+from importlib import import_module
 from io import BytesIO
 from typing import Any
 
@@ -11,18 +13,22 @@ from django.conf import LazySettings
 from django.contrib.auth import get_user_model, login, logout
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.test import Client
+from django.utils import timezone
 
 from django_ws.base import WebSocketHandler
+from django_ws.exceptions import SessionReadOnly
 from django_ws.wire.codec import encode
-from django_ws.wire.messages import Accept, Connect, Handshake
+from django_ws.wire.messages import TEXT, Accept, Connect, Handshake, Identity, Message
 from django_ws.worker.connection import WorkerConnection
 from django_ws.worker.executors import ExecutorConfig
 from django_ws.worker.executors.pool import PoolExecutor
-from django_ws.worker.request import HandshakeRequest, load_user, user_key
+from django_ws.worker.request import HandshakeRequest
 from django_ws.worker.turn import handle
+from django_ws.worker.users import load_user, user_key
 from tests.unit.worker.executors.test_pool import Source
 
 HEADERS = [
@@ -142,11 +148,43 @@ class TestSession:
         assert SessionStore(key)["visits"] == 2
         assert request.session["visits"] == 2
 
-    def test_without_a_cookie_a_session_lives_with_the_connection(self) -> None:
-        request = with_session(None)
-        request.session["visits"] = 5
-        request.end_hook()
-        assert request.session["visits"] == 5
+    def test_where_no_cookie_can_follow_nothing_is_written(self, settings: LazySettings) -> None:
+        for request in (with_session(None), with_session("gone")):
+            assert "visits" not in request.session
+            with pytest.raises(SessionReadOnly, match="in a view"):
+                request.session["visits"] = 5
+            with pytest.raises(SessionReadOnly):
+                request.session.create()
+            request.end_hook(failed=True)
+            request.session.flush()
+            request.end_hook()
+        settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+        signed = import_module(settings.SESSION_ENGINE).SessionStore()
+        signed["visits"] = 1
+        signed.save()
+        request = with_session(signed.session_key)
+        assert request.session["visits"] == 1
+        with pytest.raises(SessionReadOnly, match="signed_cookies"):
+            request.session["visits"] = 2
+
+    def test_a_failed_hook_saves_nothing(self) -> None:
+        key = self.stored().session_key
+        request = with_session(key)
+        request.session["visits"] = 7
+        request.end_hook(failed=True)
+        assert SessionStore(key)["visits"] == 1
+        assert request.session["visits"] == 1
+
+    def test_each_hook_saves_it_if_each_request_would(self, settings: LazySettings) -> None:
+        stored = self.stored()
+        Session.objects.update(expire_date="2020-01-01T00:00Z")
+        Session.objects.update(expire_date=timezone.now() + timedelta(seconds=60))
+        before = Session.objects.get().expire_date
+        with_session(stored.session_key).end_hook()
+        assert Session.objects.get().expire_date == before
+        settings.SESSION_SAVE_EVERY_REQUEST = True
+        with_session(stored.session_key).end_hook()
+        assert Session.objects.get().expire_date > before
 
     def test_reading_saves_nothing(self, django_assert_num_queries: Any) -> None:
         request = with_session(self.stored().session_key)
@@ -181,14 +219,14 @@ class TestSession:
         assert not SessionStore(client.session.session_key).exists(client.session.session_key)
         assert "_auth_user_id" not in request.session
 
-    def test_login_in_a_hook(self) -> None:
+    def test_login_in_a_hook_is_refused_and_leaves_the_browser_its_session(self) -> None:
         user = get_user_model().objects.create_user("ann")
-        request = with_session(None)
-        login(request, user)
-        request.end_hook()
-        assert request.user == user
-        request.refresh_user()
-        assert request.user == user
+        key = self.stored().session_key
+        for request in (with_session(None), with_session(key)):
+            with pytest.raises(SessionReadOnly, match=r"login\(\)"):
+                login(request, user)
+            request.end_hook(failed=True)
+        assert SessionStore(key)["visits"] == 1
 
 
 def test_a_project_without_sessions_is_told_so(settings: LazySettings) -> None:
@@ -198,6 +236,14 @@ def test_a_project_without_sessions_is_told_so(settings: LazySettings) -> None:
     assert not hasattr(request, "session")
     with pytest.raises(AttributeError, match=r"add django\.contrib\.auth to INSTALLED_APPS"):
         assert request.user.is_authenticated
+
+
+def test_the_prefix_of_the_project_is_not_part_of_the_path(settings: LazySettings) -> None:
+    settings.FORCE_SCRIPT_NAME = "/site/"
+    for path in ("/site/socket/x", "/socket/x"):
+        request = HandshakeRequest(handshake(path=path))
+        assert request.META["SCRIPT_NAME"] == "/site"
+        assert (request.path, request.path_info) == ("/site/socket/x", "/socket/x")
 
 
 # ---------------------------------------------------------------- users
@@ -222,6 +268,51 @@ class TestUser:
         request.refresh_user()
         assert request.user.get_username() == "bob"
 
+    def test_who_has_logged_out_is_gone_also_within_a_hook(self) -> None:
+        client = Client()
+        client.force_login(get_user_model().objects.create_user("ann"))
+        key = client.session.session_key
+        for written in (False, True):
+            request = with_session(key)
+            assert request.user.is_authenticated
+            if written:
+                request.session["seen"] = True
+                SessionStore(key).delete()
+            else:
+                assert "seen" not in request.session
+            client.logout() if written else SessionStore(key).flush()
+            request.refresh_user()
+            assert request.user_key() == ""  # also if nobody asks before the worker changes
+            assert request.user.is_anonymous
+            client.force_login(get_user_model().objects.get())
+            key = client.session.session_key
+
+    def test_a_session_by_a_former_secret_keeps_its_key(self, settings: LazySettings) -> None:
+        client = Client()
+        user = get_user_model().objects.create_user("ann")
+        client.force_login(user)
+        key = client.session.session_key
+        settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+        settings.SECRET_KEY = "another"
+        request = with_session(key)
+        assert request.user == user
+        request.end_hook()
+        assert SessionStore(key).exists(key)
+        settings.SECRET_KEY_FALLBACKS = []
+        assert with_session(key).user.is_anonymous
+        assert SessionStore(key).exists(key)
+
+    def test_a_user_that_is_no_model(self) -> None:
+        class Claims(AnonymousUser):
+            is_authenticated = True  # type: ignore[assignment]
+            pk = "auth0|7"
+
+        request = with_session(None)
+        request.user = Claims()
+        assert request.user.is_authenticated
+        assert request.user_key() == ""
+        assert request.identity() == ("auth0|7", "")
+
     def test_nobody_is_anonymous(self) -> None:
         assert with_session(None).user.is_anonymous
         assert user_key(AnonymousUser()) == ""
@@ -234,13 +325,12 @@ class TestUser:
         assert there.user == user
         key = user_key(there.user)
         assert key == f"django.contrib.auth.backends.ModelBackend\0{user.pk}"
-        here = with_session(None)
         with django_assert_num_queries(1):
-            loaded = load_user(here, key)
+            loaded = load_user(key)
         assert loaded == user
         assert user_key(loaded) == key
         user.delete()
-        assert load_user(here, key).is_anonymous
+        assert load_user(key).is_anonymous
 
     def test_who_it_is_costs_no_more_than_the_session(self, django_assert_num_queries: Any) -> None:
         client = Client()
@@ -261,12 +351,12 @@ class TestUser:
 
     def test_a_backend_that_is_gone_names_nobody(self) -> None:
         user = get_user_model().objects.create_user("ann")
-        assert load_user(with_session(None), f"gone.Backend\0{user.pk}").is_anonymous
+        assert load_user(f"gone.Backend\0{user.pk}").is_anonymous
 
     def test_a_user_from_elsewhere_moves_with_the_first_backend(self) -> None:
         user = get_user_model().objects.create_user("ann")
         assert user_key(user) == f"\0{user.pk}"
-        assert load_user(with_session(None), user_key(user)) == user
+        assert load_user(user_key(user)) == user
 
 
 @pytest.mark.django_db
@@ -290,3 +380,20 @@ def test_the_gateway_hears_whose_connection_it_is_although_no_hook_asks(
     assert accept.user == (str(user.pk) if known else "")
     assert bool(accept.session) is known
     assert key not in accept.session
+
+    if known:
+        Changes.who = AnonymousUser()
+        connection.handler_class = connection.lifecycle.handler_class = Changes
+        connection.lifecycle.handler.__class__ = Changes
+        for seq in (2, 3):
+            assert handle(connection, Message(1, seq, TEXT, b""))
+        link.flush()
+        said = [m for batch in source.socket.batches for m in batch.messages]
+        assert [m for m in said if isinstance(m, Identity)] == [Identity(1, "", accept.session)]
+
+
+class Changes(WebSocketHandler):
+    who: Any
+
+    def on_message(self, message: str) -> None:
+        self.user = self.who

@@ -1,0 +1,121 @@
+"""The user of a connection: who the session says it is, and how another worker finds it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from django.apps import apps
+from django.contrib.sessions.backends.base import SessionBase
+from django.db.models import Model
+from django.utils.crypto import constant_time_compare
+from django.utils.functional import SimpleLazyObject, empty
+
+from .. import conf
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+    User = AbstractBaseUser | AnonymousUser
+
+__all__ = ["load_user", "session_user", "user_id", "user_key"]
+
+
+def user_id(user: object) -> str:
+    """What gateways call a user: the primary key as text; empty for nobody.
+
+    Args:
+        user: any object with the interface of Django's users.
+    """
+    if not getattr(user, "is_authenticated", False):
+        return ""
+    if isinstance(user, Model):
+        return str(user._meta.pk.value_to_string(user))
+    key = getattr(user, "pk", None)
+    return "" if key is None else str(key)
+
+
+def user_key(user: User) -> str:
+    """What names a loaded user to another worker.
+
+    Returns:
+        Path of the authentication backend, NUL, primary key; empty for an anonymous user, for one
+        that is not loaded yet, and for one that is no model, which nobody else could load.
+    """
+    if isinstance(user, SimpleLazyObject) and user._wrapped is empty:
+        return ""
+    if not user.is_authenticated or not isinstance(user, Model):
+        return ""
+    return f"{getattr(user, 'backend', '')}\0{user_id(user)}"
+
+
+def load_user(key: str) -> User:
+    """Load the user that another worker had.
+
+    Args:
+        key: what :func:`user_key` said.
+
+    Returns:
+        An anonymous user if there is none (any more).
+    """
+    from django.contrib import auth
+    from django.contrib.auth.models import AnonymousUser
+
+    backend, _, pk = key.partition("\0")
+    if not backend:
+        # A user that a handler set by itself; as login() does with a single backend.
+        backend = conf.authentication_backends()[0]
+    if backend not in conf.authentication_backends():
+        return AnonymousUser()
+    found = auth.load_backend(backend).get_user(auth.get_user_model()._meta.pk.to_python(pk))
+    if found is None:
+        return AnonymousUser()
+    found.backend = backend
+    return cast("AbstractBaseUser", found)
+
+
+def session_user(session: SessionBase) -> User:
+    """The user who is logged in in a session.
+
+    As ``django.contrib.auth.get_user``, but the session is only read: that one gives it another
+    key where a fallback of ``SECRET_KEY`` verifies it, and flushes it where none does.
+
+    Returns:
+        An anonymous user if there is none, or if the session is not theirs any more.
+    """
+    from django.contrib import auth
+    from django.contrib.auth.models import AnonymousUser
+
+    try:
+        pk = auth.get_user_model()._meta.pk.to_python(session[auth.SESSION_KEY])
+        backend = session[auth.BACKEND_SESSION_KEY]
+    except KeyError:
+        return AnonymousUser()
+    if backend not in conf.authentication_backends():
+        return AnonymousUser()
+    user = auth.load_backend(backend).get_user(pk)
+    if user is None or not _verified(user, session.get(auth.HASH_SESSION_KEY) or ""):
+        return AnonymousUser()
+    # For `user_key`: the user itself does not say which backend it came from.
+    user.backend = backend
+    return cast("AbstractBaseUser", user)
+
+
+def _verified(user: AbstractBaseUser, found: str) -> bool:
+    """Whether a session's hash is still the user's, be it by a fallback of ``SECRET_KEY``."""
+    if not hasattr(user, "get_session_auth_hash"):
+        return True
+    if not found:
+        return False
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(found, each) for each in hashes)
+
+
+def require_auth() -> None:
+    """Say what is missing in a project without users.
+
+    Raises:
+        AttributeError: The project has no ``django.contrib.auth``.
+    """
+    if not apps.is_installed("django.contrib.auth"):
+        raise AttributeError("there is no user: add django.contrib.auth to INSTALLED_APPS")
