@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from .postgres import postgres
-from .server import MODES, Project, Server, until
+from .server import MODES, Command, Project, Server, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -106,3 +106,37 @@ def test_sqlite(tmp_path, mode):
         server.stop()
     finally:
         project.remove()
+
+
+def test_processes_share_no_connection_of_a_pool(tmp_path, database):
+    """Neither the one of the check for migrations, nor one that ``ready()`` opened."""
+    pooled = {**database, "OPTIONS": {"pool": {"min_size": 1}}}
+    project = Project(tmp_path, DATABASES={"default": pooled}, QUERY_IN_READY=True)
+
+    async def backends(server):
+        sockets = [await connect(server.url + "db", proxy=None) for _ in range(3)]
+        for socket in sockets:
+            await socket.send("backend")
+        found = [await asyncio.wait_for(socket.recv(), 20) for socket in sockets]
+        await asyncio.gather(*[socket.close() for socket in sockets])
+        return found
+
+    try:
+        project.run("migrate", "--run-syncdb", "--verbosity", "0")
+        server = Server(project, "--multiprocess")
+        found = asyncio.run(backends(server))
+        assert len(set(found)) == 3, found
+        until(lambda: len(project.journal("db close")) == 3, 20)
+        assert "Traceback" not in server.output()
+        server.stop()
+    finally:
+        project.remove()
+
+
+def test_threads_from_before_the_fork_are_refused_by_name(project):
+    (project.directory / "local.json").write_text('{"THREAD_IN_READY": true}')
+    command = Command(project, "run_wsserver", "127.0.0.1:0", "--noreload", "--multiprocess")
+    assert command.process.wait(20) == 1
+    assert "1 do: poller" in command.output()
+    assert "AppConfig.ready()" in command.output()
+    assert "Traceback" not in command.output()

@@ -62,7 +62,7 @@ def _check(command: BaseCommand, *, first: bool) -> None:
     if first:
         command.check_migrations()
         command.stdout.flush()
-    # Checks may have opened connections; nothing may be inherited by forked children.
+    # Checks may have opened some, and this thread needs none any more.
     connections.close_all()
 
 

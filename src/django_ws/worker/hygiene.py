@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -23,7 +24,7 @@ from django.urls import set_script_prefix
 
 from .. import conf
 
-__all__ = ["end_of_thread", "give_back", "thread", "tidy"]
+__all__ = ["end_of_process", "end_of_thread", "give_back", "thread", "tidy"]
 
 
 class _Thread(threading.local):
@@ -125,3 +126,19 @@ def end_of_thread() -> None:
     if thread.dirty:
         connections.close_all()
         thread.dirty = False
+
+
+def end_of_process() -> None:
+    """Close what leads from this process to databases and caches: before its end, and before a
+    fork, whose two sides would else talk over the same connections.
+
+    A pooled connection only goes back to its pool when it is closed, so pools are closed, too.
+    """
+    connections.close_all()  # whether or not anybody has noted that one is open
+    thread.dirty = False
+    for alias in connections:
+        with contextlib.suppress(ImproperlyConfigured):  # such an engine has opened nothing
+            close_pool = getattr(connections[alias], "close_pool", None)
+            if close_pool is not None:
+                close_pool()
+    caches.close_all()

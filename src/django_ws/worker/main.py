@@ -23,7 +23,7 @@ from ..transport.sockets import terminate
 from ..wire.codec import WireError, decode_answer
 from ..wire.messages import WIRE_VERSION, Fenced, Hello, NamespaceInfo, Retiring
 from .connection import Link
-from .executors import EventSource, Executor, ExecutorConfig, prepare
+from .executors import CannotStart, EventSource, Executor, ExecutorConfig, prepare
 from .hangs import HangWatch
 from .link import GatewayLink
 from .receiver import Receiver
@@ -72,7 +72,7 @@ def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
         close = [] if channel is None else [channel.fileno()]
         make_executor = prepare(config.mode, handlers, _executor_config(config), close)
         worker = Worker(config, incarnation, channel, handlers, make_executor)
-    except EndpointError as error:
+    except (CannotStart, EndpointError) as error:
         if channel is None:
             sys.stderr.write(f"{error}\n")
         else:

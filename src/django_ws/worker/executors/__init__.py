@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ...base import WebSocketHandler
-from .base import EventSource, Executor, ExecutorConfig
+from .base import CannotStart, EventSource, Executor, ExecutorConfig
 
-__all__ = ["EventSource", "Executor", "ExecutorConfig", "prepare"]
+__all__ = ["CannotStart", "EventSource", "Executor", "ExecutorConfig", "prepare"]
 
 
 def prepare(
@@ -24,6 +24,9 @@ def prepare(
         mode: one of ``options.MODES``.
         handlers: by namespace.
         close: descriptors that a forked process must not keep.
+
+    Raises:
+        CannotStart: The project does something that the mode cannot work with.
     """
     if mode == "pool":
         from .pool import PoolExecutor

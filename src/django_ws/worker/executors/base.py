@@ -18,12 +18,16 @@ from ...options import NamespaceConfig
 from ...wire.messages import Event, Refuse
 from ..connection import Link, WorkerConnection
 
-__all__ = ["EventSource", "Executor", "ExecutorConfig"]
+__all__ = ["CannotStart", "EventSource", "Executor", "ExecutorConfig"]
 
 logger = logging.getLogger("django_ws.worker")
 
 #: Polls of 5 ms without an event after which hooks that still run count as long.
 SILENT_POLLS = 20
+
+
+class CannotStart(Exception):
+    """The project does something that the mode cannot work with; the words say what to do."""
 
 
 @dataclass(frozen=True)

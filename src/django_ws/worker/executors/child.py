@@ -136,7 +136,7 @@ def child_main(
         alive = handle(connection, event)
         connection.link.flush_all()
         if not alive:
-            hygiene.end_of_thread()
+            hygiene.end_of_process()
             return
 
 

@@ -13,11 +13,14 @@ import select
 import signal
 import socket
 import struct
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
-from django.db import connections
+from .. import hygiene
+from .base import CannotStart
 
 __all__ = ["Template"]
 
@@ -45,8 +48,12 @@ class Template:
         Args:
             child: what each connection's process runs; it gets its end of the socket pair.
             close: descriptors that the template must not keep.
+
+        Raises:
+            CannotStart: There are other threads.
         """
-        connections.close_all()
+        hygiene.end_of_process()
+        _refuse_threads()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid:
@@ -100,6 +107,21 @@ class Template:
                     os.waitpid(self.pid, 0)
                     return
                 time.sleep(0.01)
+
+
+def _refuse_threads() -> None:
+    """A fork takes no thread along, but the locks that they have just then, for ever."""
+    # Not threading.enumerate(), which misses those that `_thread` started.
+    others = sorted(set(sys._current_frames()) - {threading.get_ident()})
+    if not others:
+        return
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    raise CannotStart(
+        "--multiprocess forks processes, which is not safe while other threads run, and "
+        f"{len(others)} do: {', '.join(names.get(ident, 'unnamed') for ident in others)}. Start "
+        "threads where they are needed first (in a hook, say), and not when modules are imported "
+        "or in AppConfig.ready()."
+    )
 
 
 def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> None:

@@ -1,5 +1,6 @@
 import time
 
+from django.db import connection
 from journal import note
 
 from django_ws import WebSocketHandler
@@ -21,6 +22,10 @@ class Db(WebSocketHandler):
             Thing.objects.count()
             self.send("waiting")
             self.wait()
+        elif message == "backend":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                self.send(str(cursor.fetchone()[0]))
         else:
             Thing.objects.count()
             time.sleep(0.001)
