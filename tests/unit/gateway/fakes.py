@@ -162,6 +162,7 @@ class FakeClient:
     def __init__(self, session: Session, stays: bool = False) -> None:
         self.session = session
         self.writable = True
+        self.backlog = 0
         self.got: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.resumed = 0
@@ -285,7 +286,7 @@ class World:
         )
         with pytest.raises(StopIteration):
             self.registry.start().send(None)
-        self.replies: FakeReceiver = self.registry._replies  # type: ignore[assignment]
+        self.replies: FakeReceiver = self.registry._link  # type: ignore[assignment]
         self.loop.run()
 
     def worker(
@@ -303,20 +304,20 @@ class World:
             setattr(worker, name, value)
         return worker
 
-    def handshake(self, namespace: str = "default") -> Session:
+    def handshake(self, namespace: str = "default", address: str = "127.0.0.1") -> Session:
         """A browser asks to connect."""
-        client = ("127.0.0.1", 1)
+        client = (address, 1)
         return self.registry.connect(
             Handshake(namespace, {}, "http", "/socket", "", [], client, client, [], 0.0)
         )
 
     def connection(
-        self, worker: FakeWorker, stays: bool = False, user: str = ""
+        self, worker: FakeWorker, stays: bool = False, user: str = "", key: str = ""
     ) -> tuple[Session, FakeClient]:
         """A connection that the worker has accepted."""
         session = self.handshake()
         assert [type(event) for event in worker.take()] == [Connect]
-        worker.say(Accept(session.conn, "", user), acks={session.conn: 1})
+        worker.say(Accept(session.conn, "", user, key), acks={session.conn: 1})
         client = FakeClient(session, stays)
         session.attach(client)
         return session, client

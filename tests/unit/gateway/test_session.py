@@ -46,6 +46,7 @@ def receive(session: Session, *messages: str) -> list[bool]:
 
 
 def forgotten(world: World, session: Session) -> bool:
+    world.loop.run()
     return session.conn not in world.registry.sessions.by_conn
 
 
@@ -131,7 +132,7 @@ def test_leaving_during_the_handshake_and_all_answers_in_one_batch(
     else:
         worker.say(Refuse(conn, 403, ""), acks={conn: 1})
     assert forgotten(world, session)
-    assert [link.handshakes for link in world.registry._links.values()] == [0]
+    assert [worker.handshakes for worker in world.registry._workers.values()] == [set()]
 
 
 def test_leaving_before_any_worker_heard_of_it_is_the_end(world: World) -> None:
@@ -222,22 +223,106 @@ def test_nothing_is_confirmed_before_there_is_a_client(monkeypatch: pytest.Monke
     assert worker.take() == [Confirm(session.conn, 300)]
 
 
-def test_group_messages_have_a_bound_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_reads_nothing_of_its_groups_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, max_pending=400)
     worker = world.worker()
     session, client = world.connection(worker)
     worker.say(Join(session.conn, "g"))
-    client.writable = False
+    client.writable, client.backlog = False, 500
     for _ in range(3):
         worker.say(GroupSend("g", 2, bytes(120)))
-    assert len(client.got) == 3
-    session.writable()  # it has read
-    for _ in range(3):
+    world.loop.advance(5)
+    assert client.closed is None  # they wait, and nobody else for them
+    for _ in range(5):
         worker.say(GroupSend("g", 2, bytes(120)))
-    assert client.closed is None
-    worker.say(GroupSend("g", 2, bytes(120)))
+    world.loop.advance(0.5, 0.01)
     assert client.closed == (3008, "too slow")
+    assert client.got == []
     assert world.registry.counters["closed_slow"] == 1
+
+
+def test_the_handlers_close_comes_behind_all_that_waits(world: World) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    conn = session.conn
+    worker.say(Join(conn, "g"))
+    client.writable, client.backlog = False, 500
+    worker.say(Send(conn, 1, b"1"), GroupSend("g", 1, b"2"), Send(conn, 1, b"3"))
+    worker.say(GroupSend("g", 1, b"4"), Close(conn, 4000, ""))
+    assert client.got == [b"1", b"2", b"3", b"4"]
+    assert client.closed == (4000, "")
+
+
+def test_what_waits_stays_in_order_with_what_the_handler_sends(world: World) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    conn = session.conn
+    worker.say(Join(conn, "g"))
+    client.writable, client.backlog = False, 500
+    worker.say(GroupSend("g", 1, b"2"), Send(conn, 1, b"3"), GroupSend("g", 1, b"4"))
+    assert client.got == []
+    client.writable, client.backlog = True, 0
+    session.writable()
+    worker.say(Send(conn, 1, b"5"))
+    assert client.got == [b"2", b"3", b"4", b"5"]
+
+
+def test_nothing_more_is_taken_on_while_somebody_reads_as_fast_as_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, max_pending=400)
+    worker = world.worker()
+    (slow, lagging), (_, quick) = world.connection(worker), world.connection(worker)
+    worker.say(Join(slow.conn, "g"), Join(slow.conn + 1, "g"))
+    lagging.writable, lagging.backlog = False, 10_000_000
+    for number in range(20):
+        worker.say(GroupSend("g", 1, b"%02d" % number + bytes(98)))
+    assert len(quick.got) == 5  # 400 bytes and one more
+    for _ in range(200):  # it reads steadily
+        lagging.backlog -= 40_000
+        world.loop.advance(0.02, 0.02)
+        worker.beat()
+    assert len(quick.got) == 5
+    assert lagging.closed is None
+    assert world.registry.workers == 1  # we do not listen, so its silence means nothing
+    for _ in range(10):
+        lagging.writable = True
+        slow.writable()
+        lagging.writable = False
+        world.loop.run()
+    numbers = [b"%02d" % number for number in range(20)]
+    assert [data[:2] for data in quick.got] == numbers
+    assert [data[:2] for data in lagging.got] == numbers
+
+
+def test_who_reads_too_slowly_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, max_pending=400)
+    worker = world.worker()
+    session, client = world.connection(worker)
+    worker.say(Join(session.conn, "g"))
+    client.writable, client.backlog = False, 100_000
+    for _ in range(5):
+        worker.say(GroupSend("g", 1, bytes(100)))
+    for _ in range(60):
+        client.backlog -= 1
+        world.loop.advance(0.02, 0.02)
+    assert client.closed == (3008, "too slow")
+
+
+def test_group_messages_between_acceptance_and_upgrade_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, max_pending=400)
+    worker = world.worker()
+    session = world.handshake()
+    worker.take()
+    worker.say(Accept(session.conn, ""), Join(session.conn, "g"), acks={session.conn: 1})
+    for _ in range(8):
+        worker.say(GroupSend("g", 1, bytes(100)))
+    world.loop.advance(0.5, 0.01)
+    client = FakeClient(session)
+    session.attach(client)
+    assert (client.got, client.closed) == ([], (3008, "too slow"))
 
 
 def test_after_the_workers_close_messages_go_nowhere(world: World) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from django_ws.gateway.session_state import State
 from django_ws.gateway.sessions import Saturated, UnknownNamespace
-from django_ws.gateway.worker_link import CREDIT_BATCHES
+from django_ws.gateway.worker import CREDIT_BATCHES
 from django_ws.gateway.workers import DOUBT_AFTER, JOIN_TIMEOUT, REMEMBERED
 from django_ws.options import MAX_BATCH
 from django_ws.wire.codec import encode
@@ -259,11 +260,10 @@ def test_a_namespace_without_room_does_not_hold_up_another(
     for namespace in ("chat", "chat", "chat", "news", "chat"):
         world.handshake(namespace)
     assert [event.namespace for event in old.take()] == ["chat"]
-    waiting = [session.conn for session in world.registry.sessions.waiting]
-    assert waiting == [3, 4, 5]
+    assert {session.conn for session in world.registry.sessions.waiting} == {3, 4, 5}
     old.say(Accept(1, ""), acks={1: 1})
     assert [event.conn for event in old.take()] == [3]
-    assert [session.conn for session in world.registry.sessions.waiting] == [4, 5]
+    assert {session.conn for session in world.registry.sessions.waiting} == {4, 5}
 
 
 def test_a_handshake_survives_one_worker(world: World) -> None:
@@ -334,7 +334,7 @@ def test_one_user_has_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> No
     worker.say(acks={first.conn: 2})
     _, third = world.connection(worker, user="7")
     assert third.closed is None
-    assert sum(world.registry.sessions._users.values()) == 2
+    assert world.registry.sessions.by_user.count("7") == 1
 
 
 # ---------------------------------------------------------------- doubt and death
@@ -444,7 +444,7 @@ def test_a_gap_in_the_replies_is_a_death(world: World, number: int) -> None:
 
 def test_a_worker_that_lost_its_link_here_is_dead(world: World) -> None:
     worker = world.worker()
-    worker.hello()
+    worker.hello(link=1)
     assert world.registry.workers == 0
     assert fenced(world) == ["w1"]
 
@@ -459,14 +459,15 @@ def test_words_for_another_gateway_are_not_for_this_one(world: World) -> None:
 
 def test_the_dead_are_remembered_but_not_for_ever(world: World) -> None:
     for number in range(REMEMBERED + 50):
-        world.registry._remember(f"w{number}")
+        world.worker(f"w{number}")
+        world.registry.worker_died(f"w{number}")
     assert len(world.registry._dead) == REMEMBERED
 
 
 def test_a_death_leaves_nothing_behind(world: World) -> None:
     worker = world.worker()
     worker.link_changes(False)
-    assert not world.registry._links
+    assert not world.registry._workers
     assert set(world.loop.readers) == {7}
     assert worker.sender.closed
 
@@ -535,7 +536,7 @@ def test_a_namespace_that_no_release_has_any_more_is_closed(world: World) -> Non
     world.worker("w2", started=2)
     old.say(Retiring())
     old.say(Released(session.conn, Snapshot()))
-    assert session.closing
+    assert session.state is State.CLOSING_ADRIFT
 
 
 # ---------------------------------------------------------------- the link to a worker
@@ -544,29 +545,29 @@ def test_a_namespace_that_no_release_has_any_more_is_closed(world: World) -> Non
 def test_a_worker_out_of_credit_gets_nothing_more(world: World) -> None:
     worker = world.worker()
     session, _client = world.connection(worker)
-    (link,) = world.registry._links.values()
+    (known,) = world.registry._workers.values()
     sent = len(worker.sender.sent)
     for _ in range(CREDIT_BATCHES + 50):
-        link.post(Release(session.conn))
-        link.flush()
+        known.post(Release(session.conn))
+        known.flush()
     under_way = len(worker.sender.sent) - worker.read
     assert len(worker.sender.sent) - sent <= CREDIT_BATCHES
-    assert link.blocked
+    assert known.blocked
     assert under_way
     worker.take()
     worker.beat()  # says what it has received
     world.loop.run()
-    assert not link.pending
-    assert not link.blocked
+    assert not known.pending
+    assert not known.blocked
 
 
 def test_large_batches_are_cut(world: World) -> None:
     worker = world.worker()
-    (link,) = world.registry._links.values()
+    (known,) = world.registry._workers.values()
     state = Snapshot(bytes(60_000))
     restores = [Restore(conn, 1, "default", b"", "", [], state, 0, False) for conn in range(1, 61)]
     for restore in restores:
-        link.post(restore)
+        known.post(restore)
     before = len(worker.sender.sent)
     assert worker.take() == restores
     assert len(worker.sender.sent) - before >= 60_000 * 60 // MAX_BATCH
