@@ -345,9 +345,7 @@ class Sessions:
         session.abandon()
 
     def look(self) -> None:
-        """Try anew to place those without a worker, and give up those that waited too long."""
-        if self._homeless and self._ready():
-            self._serve_homeless()
+        """Give up those that have been without a worker too long, and try to place the others."""
         now = self._loop.time()
         for session in list(self._homeless.values()):
             if now - session.adrift_since < self._hang_timeout:
@@ -358,3 +356,5 @@ class Sessions:
                 self._abandon(session)
             elif session.state is State.ADRIFT:
                 session.give_up(1012, "no worker")
+        if self._homeless and self._ready():
+            self._serve_homeless()

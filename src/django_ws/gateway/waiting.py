@@ -13,15 +13,15 @@ _Lane = OrderedDict[int, Session]
 
 
 class Waiting:
-    """Of each namespace, addresses take turns; those of one address come in order.
+    """Namespaces take turns, and so do the addresses of each; those of one address come in order.
 
     Bounded by the caps on connections, and each handshake by its deadline. Everything takes the
     same time however many wait.
     """
 
     def __init__(self) -> None:
-        # By namespace and address; the address whose turn it is comes first.
-        self._lanes: dict[str, OrderedDict[str, _Lane]] = {}
+        # By namespace and address; those whose turn it is come first.
+        self._lanes: OrderedDict[str, OrderedDict[str, _Lane]] = OrderedDict()
 
     def __bool__(self) -> bool:
         return bool(self._lanes)
@@ -33,7 +33,7 @@ class Waiting:
 
     @property
     def namespaces(self) -> list[str]:
-        """For which somebody waits."""
+        """For which somebody waits, in turn."""
         return list(self._lanes)
 
     def add(self, session: Session) -> None:
@@ -55,6 +55,7 @@ class Waiting:
             return None
         address, lane = next(iter(lanes.items()))
         _, session = lane.popitem(last=False)
+        self._lanes.move_to_end(namespace)
         if lane:
             lanes.move_to_end(address)
         else:

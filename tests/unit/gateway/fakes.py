@@ -24,6 +24,7 @@ from django_ws.wire.messages import (
     Heartbeat,
     Hello,
     NamespaceInfo,
+    Role,
     Welcome,
     WorkerMessage,
 )
@@ -203,8 +204,9 @@ class FakeWorker:
         (sender,) = [s for s in self.world.senders if s.endpoint == self.endpoint][-1:]
         return sender
 
-    def push(self, batch: ReplyBatch) -> None:
-        self.world.replies.batches.append((self.incarnation.encode(), encode(batch)))
+    def push(self, batch: ReplyBatch, identity: bytes = b"") -> None:
+        identity = identity or self.incarnation.encode()
+        self.world.replies.batches.append((identity, encode(batch)))
         self.world.loop.fire(7)
 
     def batch(
@@ -219,11 +221,20 @@ class FakeWorker:
             self.read,
             messages,
             acks.get("acks", {}),
+            Role.WORKER,
         )
 
-    def hello(self, link: int = 0) -> None:
-        hello = Hello(self.endpoint, link, 4711, self.started, self.namespaces, self.fingerprints)
-        self.push(self.batch([hello], 0, ""))
+    def hello(self, link: int = 0, identity: bytes = b"") -> None:
+        hello = Hello(
+            self.endpoint,
+            link,
+            4711,
+            self.started,
+            self.namespaces,
+            self.fingerprints,
+            WIRE_VERSION,
+        )
+        self.push(self.batch([hello], 0, ""), identity)
 
     def join(self) -> FakeWorker:
         """Say Hello, take the Welcome, beat once."""

@@ -657,3 +657,94 @@ def test_the_window_opens_when_a_lost_worker_was_the_reason(world: World) -> Non
     die(old)
     assert client.resumed
     assert new.take()[1:] == texts("a", "b", session=session, first=2)
+
+
+# ---------------------------------------------------------------- what kills workers
+
+
+@pytest.mark.parametrize("last", ["message", "on_close"])
+def test_what_kills_workers_after_a_while_is_given_up_at_the_third(world: World, last: str) -> None:
+    """The worker acknowledges the Restore first, and dies a little later over what follows."""
+    first = world.worker("w1", policy="redeliver")
+    session, client = world.connection(first)
+    if last == "message":
+        receive(session, "poison")
+    else:
+        session.disconnected(1001, "")
+    first.take()
+    die(first)
+    for number in (2, 3):
+        worker = world.worker(f"w{number}", "redeliver", started=number)
+        restore, _event = worker.take()
+        worker.say(acks={session.conn: restore.seq})
+        world.loop.advance(10)
+        worker.beat()
+        die(worker)
+    if last == "message":
+        assert client.closed == (1012, "workers were lost over it")
+    else:
+        assert forgotten(world, session)
+        assert world.registry.counters["on_close_abandoned"] == 1
+
+
+def test_deaths_that_a_connection_had_no_part_in_do_not_count(world: World) -> None:
+    worker = world.worker("w1", policy="redeliver")
+    session, client = world.connection(worker)
+    for number in range(2, 8):
+        world.loop.advance(10)  # idle, and long since its on_restore
+        die(worker)
+        worker = world.worker(f"w{number}", "redeliver", started=number)
+        (restore,) = worker.take()
+        worker.say(acks={session.conn: restore.seq})
+    assert client.closed is None
+
+
+def test_on_close_elsewhere_knows_the_groups(world: World) -> None:
+    old = world.worker("w1")
+    session, _ = world.connection(old)
+    _, other = world.connection(old)
+    new = world.worker("w2", started=2)
+    old.say(Join(session.conn, "a"), Join(session.conn, "b"), Join(session.conn + 1, "b"))
+    session.disconnected(1001, "")
+    old.take()
+    old.say(Join(session.conn, "late"), GroupSend("b", 1, b"x"))
+    assert other.got == [b"x"]
+    die(old)
+    restores = [event for event in new.take() if isinstance(event, Restore)]
+    groups = {restore.conn: restore.groups for restore in restores}
+    assert groups[session.conn] == ["a", "b", "late"]
+    assert [member.conn for member in world.registry.sessions.groups.members("b")] == [2]
+    assert not world.registry.sessions.groups.members("late")
+
+
+def test_an_on_close_that_was_refused_is_tried_again(world: World) -> None:
+    old, new = world.worker("w1"), world.worker("w2", started=2)
+    session, _ = world.connection(old)
+    session.disconnected(1001, "")
+    old.take()
+    die(old)
+    restore, disconnect = new.take()
+    new.say(Refuse(session.conn, 503, "out of processes"))
+    assert not new.take()
+    world.loop.advance(0.5)
+    new.beat()
+    restore, disconnect = new.take()
+    assert restore.ended
+    new.say(acks={session.conn: disconnect.seq})
+    assert forgotten(world, session)
+
+
+def test_an_on_close_that_is_always_refused_is_given_up(world: World) -> None:
+    old, new = world.worker("w1"), world.worker("w2", started=2)
+    session, _ = world.connection(old)
+    session.disconnected(1001, "")
+    old.take()
+    die(old)
+    for _ in range(40):
+        for event in new.take():
+            if isinstance(event, Restore):
+                new.say(Refuse(event.conn, 503, "out of processes"))
+        world.loop.advance(1)
+        new.beat()
+    assert forgotten(world, session)
+    assert world.registry.counters["on_close_abandoned"] == 1

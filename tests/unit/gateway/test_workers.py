@@ -9,7 +9,7 @@ import pytest
 from django_ws.gateway.session_state import State
 from django_ws.gateway.sessions import Saturated, UnknownNamespace
 from django_ws.gateway.worker import CREDIT_BATCHES
-from django_ws.gateway.workers import DOUBT_AFTER, JOIN_TIMEOUT, REMEMBERED
+from django_ws.gateway.workers import DOUBT_AFTER, JOIN_TIMEOUT, MAX_JOINING, REMEMBERED
 from django_ws.options import MAX_BATCH
 from django_ws.wire.codec import encode
 from django_ws.wire.messages import (
@@ -18,6 +18,7 @@ from django_ws.wire.messages import (
     Close,
     Connect,
     Disconnect,
+    Hello,
     Message,
     Refuse,
     Release,
@@ -29,7 +30,7 @@ from django_ws.wire.messages import (
     Snapshot,
     Welcome,
 )
-from tests.unit.gateway.fakes import FakeWorker, World
+from tests.unit.gateway.fakes import PUSH, FakeSender, FakeWorker, World
 
 
 @pytest.fixture
@@ -447,6 +448,87 @@ def test_a_worker_that_lost_its_link_here_is_dead(world: World) -> None:
     worker.hello(link=1)
     assert world.registry.workers == 0
     assert fenced(world) == ["w1"]
+
+
+def test_a_hello_by_another_ones_name_does_not_end_it(world: World) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    for number in range(5):
+        worker.hello(link=number, identity=b"somebody else")
+        worker.beat()
+    worker.hello()  # once more by the same way
+    assert world.registry.workers == 1
+    assert fenced(world) == []
+    worker.say(Send(session.conn, TEXT, b"x"))
+    assert client.got == [b"x"]
+
+
+def test_nobody_speaks_in_anothers_name(world: World) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    forged = worker.batch([Send(session.conn, TEXT, b"x")], worker.number + 1)
+    worker.push(forged, b"somebody else")
+    assert client.got == []
+    assert world.registry.counters["replies_misplaced"] == 1
+    worker.say(Send(session.conn, TEXT, b"y"))
+    assert client.got == [b"y"]
+
+
+def test_a_worker_that_comes_by_another_way_and_is_silent_on_the_old_one_is_dead(
+    world: World,
+) -> None:
+    worker = world.worker()
+    for _ in range(30):
+        worker.hello(link=1, identity=b"w1 again")
+        world.loop.advance(0.05)
+    assert world.registry.workers == 0
+    assert [answer.incarnation for _, answer in world.replies.answers][:1] == ["w1"]
+
+
+def test_a_hello_of_another_project_leaves_the_name_alone(world: World) -> None:
+    world.stranger("w1", project="another").hello(identity=b"somebody else")
+    world.replies.answers.clear()
+    world.worker("w1")
+    assert world.registry.workers == 1
+    assert fenced(world) == []
+
+
+def test_a_hello_with_a_wrong_endpoint_leaves_room_for_the_right_one(world: World) -> None:
+    world.stranger("w1", endpoint=f"{PUSH}.other").hello(identity=b"somebody else")
+    world.worker("w1")
+    assert world.registry.workers == 1
+    assert world.senders[0].closed
+
+
+def test_thousands_of_hellos_neither_recurse_nor_stall_nor_pile_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    monkeypatch.setattr(FakeSender, "changes", lambda self: [False])  # nobody is there
+    for number in range(3000):
+        stranger = world.stranger(f"f{number}")
+        hello = Hello(stranger.endpoint, 0, 1, 1.0, stranger.namespaces)
+        batch = stranger.batch([hello], 0, "")
+        world.replies.batches.append((b"forger", encode(batch)))
+    world.loop.readers[7][0]()
+    assert len(world.loop.soon) < 100  # one turn has taken its share
+    assert 0 < len(world.replies.batches) < 3000
+    world.loop.run()
+    assert len(world.registry._workers) <= 1 + MAX_JOINING
+    worker.say(Send(session.conn, TEXT, b"x"))
+    assert client.got == [b"x"]
+
+
+def test_answers_to_the_dead_do_not_pile_up(world: World) -> None:
+    world.worker("w1").link_changes(False)
+    stranger = world.stranger("w1")
+    hello = Hello(stranger.endpoint, 0, 1, 1.0, stranger.namespaces)
+    for _ in range(20):
+        batch = stranger.batch([hello], 0, "")
+        world.replies.batches.append((b"forger", encode(batch)))
+    world.loop.readers[7][0]()
+    assert len(world.loop.soon) <= 1
 
 
 def test_words_for_another_gateway_are_not_for_this_one(world: World) -> None:
