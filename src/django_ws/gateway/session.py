@@ -220,6 +220,11 @@ class Session:
         return self.state in ACCEPTED
 
     @property
+    def live(self) -> bool:
+        """Whether it is open, and nobody has closed it yet."""
+        return not self._deaf
+
+    @property
     def ending(self) -> bool:
         """Whether the browser is gone."""
         return self.state in ENDING
@@ -410,8 +415,9 @@ class Session:
         accepted = self.accepted
         self.detach()
         self._step(Step.REFUSED)
-        if accepted:
-            self.refused = self.ending
+        if self.ending:
+            self.refused = True  # it has handled nothing, so nothing is in doubt: to be tried anew
+        elif accepted:
             self.give_up(1012, "service restart")
         elif not self.verdict.done():
             self.verdict.set_result(refuse)

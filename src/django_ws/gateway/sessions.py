@@ -213,7 +213,7 @@ class Sessions:
             self.groups.leave_all(session)
 
     def find(self, user: str, key: str, group: str, conn: int) -> list[Session]:
-        """The accepted connections to which all of what is not empty applies.
+        """The open connections to which all of what is not empty applies.
 
         Args:
             user, key: as in :meth:`identify`.
@@ -233,8 +233,7 @@ class Sessions:
         return [
             session
             for session in found
-            if session.accepted
-            and not session.ending
+            if session.live
             and (not user or session.user == user)
             and (not key or session.key == key)
             and (not group or group in (session.groups or ()))

@@ -210,13 +210,13 @@ class FakeWorker:
         self.world.loop.fire(7)
 
     def batch(
-        self, messages: list[WorkerMessage], number: int, receiver: str = "gw", **acks: Any
+        self, messages: list[WorkerMessage], number: int, receiver: str | None = None, **acks: Any
     ) -> Any:
         return ReplyBatch(
             WIRE_VERSION,
             self.project,
             self.incarnation,
-            receiver,
+            self.world.registry.incarnation if receiver is None else receiver,
             number,
             self.read,
             messages,
@@ -270,6 +270,7 @@ class World:
         self,
         monkeypatch: pytest.MonkeyPatch,
         fingerprints: dict[str, str] | None = None,
+        incarnation: str = "gw",
         **limits: Any,
     ) -> None:
         self.loop = FakeLoop()
@@ -290,7 +291,7 @@ class World:
         )
         self.registry = Registry(
             config,
-            "gw",
+            incarnation,
             loop=self.loop,  # type: ignore[arg-type]
             on_kill=self.killed.append,
             started=0.5,
