@@ -10,7 +10,6 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from ..options import GatewayConfig
 from ..transport.endpoints import may_connect
@@ -18,38 +17,25 @@ from ..transport.events import EventsSender
 from ..transport.replies import RepliesReceiver
 from ..wire.codec import ReplyBatch, encode
 from ..wire.messages import (
-    Accept,
-    Close,
-    Failed,
     Fenced,
     GatewayAnswer,
-    GroupSend,
     Handshake,
     Heartbeat,
     Hello,
-    Identity,
-    Join,
-    Leave,
-    PublisherMessage,
-    Refuse,
     Release,
-    Released,
-    Retiring,
     Role,
-    SaveSnapshot,
-    Unknown,
     Welcome,
 )
 from .counters import Counters
+from .dispatch import Dispatch
 from .drift import Drift
 from .publishers import LocalRequests
-from .replies import Batch, Replies, Said
+from .replies import Batch, Replies
 from .session import Session
 from .sessions import Sessions
-from .shared import Shared
 from .worker import Health, Worker
 
-__all__ = ["Publishers", "Registry"]
+__all__ = ["Registry"]
 
 logger = logging.getLogger("django_ws.gateway.workers")
 
@@ -61,13 +47,6 @@ JOIN_TIMEOUT = 5.0
 MAX_JOINING = 64
 #: Dead incarnations to remember. They say Hello once more at most, so this is plenty.
 REMEMBERED = 1000
-
-
-class Publishers(Protocol):
-    """What serves the requests of publishers."""
-
-    def serve(self, identity: bytes, message: PublisherMessage) -> None:
-        """Do what a message from the DEALER ``identity`` asks, and answer it."""
 
 
 class Registry:
@@ -99,8 +78,9 @@ class Registry:
         self._drift = Drift(config.fingerprints, started)
         self._workers: dict[str, Worker] = {}
         self.sessions = Sessions(limits, self._workers, loop, self.counters, self._on_room)
-        self.publishers: Publishers = LocalRequests(
-            self.sessions, incarnation, limits.max_outgoing, self._answer
+        requests = LocalRequests(self.sessions, incarnation, limits.max_outgoing, self._answer)
+        self._dispatch = Dispatch(
+            config.project, self.sessions, self, requests, self._answer, self.counters
         )
         self._dead: OrderedDict[str, None] = OrderedDict()
         self._refused: OrderedDict[str, None] = OrderedDict()  # whose refusal was logged
@@ -168,7 +148,7 @@ class Registry:
     def _begin(self, identity: bytes, batch: ReplyBatch) -> Batch | None:
         """Take a batch; its messages are the caller's to hand on."""
         if batch.role == Role.PUBLISHER:
-            return self._from_publisher(identity, batch)
+            return self._dispatch.from_publisher(identity, batch)
         if batch.role not in (Role.WORKER, Role.UNNAMED):
             self.counters["replies_misplaced"] += 1
             return None
@@ -204,69 +184,7 @@ class Registry:
             session = sessions.get(conn)
             if session is not None:
                 session.handled(seq)
-        return Batch(iter(batch.messages), sessions, partial(self._said, worker))
-
-    def _said(self, worker: Worker, message: Said) -> None:
-        """A worker's message; :class:`.Send` is not among them."""
-        match message:
-            case Unknown():
-                self.counters["messages_unknown"] += 1
-            case Heartbeat():
-                self._beat(worker, message)
-            case GroupSend():
-                shared = Shared(
-                    message.group, message.opcode, message.data, message.event, message.json
-                )
-                self.sessions.groups.publish(shared, message.exclude)
-            case Retiring():
-                self._retire(worker)
-            case Hello():
-                return
-            case _ if isinstance(message, PublisherMessage):
-                self.counters["replies_misplaced"] += 1
-            case _:
-                session = worker.sessions.get(message.conn)
-                if session is not None:
-                    self._said_of(worker, session, message)
-
-    def _said_of(self, worker: Worker, session: Session, message: Said) -> None:
-        """A worker's message about one of its connections."""
-        match message:
-            case Accept():
-                self.sessions.accept(worker, session, message)
-            case Refuse():
-                session.refuse(message)
-            case Close():
-                session.close(message)
-            case Join():
-                self.sessions.join(session, message.group)
-            case Leave():
-                self.sessions.groups.leave(message.group, session)
-            case SaveSnapshot():
-                session.snapshot = message.snapshot
-            case Released():
-                session.given_back(message.snapshot)
-            case Identity():
-                self.sessions.identify(session, message.user, message.session)
-
-    def _from_publisher(self, identity: bytes, batch: ReplyBatch) -> Batch:
-        serve = self._serve if batch.project == self.config.project else self._serve_nobody
-        return Batch(iter(batch.messages), {}, partial(serve, identity))
-
-    def _serve(self, identity: bytes, message: Said) -> None:
-        if isinstance(message, PublisherMessage):
-            self.publishers.serve(identity, message)
-        elif isinstance(message, Unknown):
-            self.counters["messages_unknown"] += 1
-        else:
-            self.counters["replies_misplaced"] += 1
-
-    def _serve_nobody(self, identity: bytes, message: Said) -> None:
-        """A publisher of another project."""
-        self.counters["replies_misplaced"] += 1
-        if isinstance(message, PublisherMessage) and message.request:
-            words = f"this gateway serves {self.config.project!r}"
-            self._answer(identity, Failed(message.request, "wrong_project", words))
+        return Batch(iter(batch.messages), sessions, partial(self._dispatch.worker_said, worker))
 
     def _answer(self, identity: bytes, answer: GatewayAnswer) -> None:
         assert self._link is not None
@@ -413,7 +331,7 @@ class Registry:
         assert self._replies is not None
         self._replies.afterwards(partial(self._lose, worker, reason))
 
-    def _retire(self, worker: Worker) -> None:
+    def retire(self, worker: Worker) -> None:
         """The worker hands everything over."""
         worker.health = Health.RETIRING
         for session in list(worker.sessions.values()):
@@ -457,7 +375,8 @@ class Registry:
 
     # ------------------------------------------------------------------ signs of life
 
-    def _beat(self, worker: Worker, beat: Heartbeat) -> None:
+    def beat(self, worker: Worker, beat: Heartbeat) -> None:
+        """A worker lives."""
         worker.accepting = beat.accepting
         if worker.health is Health.DOUBT:
             worker.health = Health.READY
