@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from django_ws.gateway.session import Session
-from django_ws.gateway.worker_link import WorkerLink
-from django_ws.wire.messages import TEXT, Hello, Send
+from django_ws.gateway.session import Session, Windows
+from django_ws.gateway.worker import Worker
+from django_ws.wire.messages import TEXT, Accept, Hello, Send
 
 PAYLOAD = b"x" * 64
 
@@ -19,10 +19,9 @@ class Sender:
         pass
 
 
-class Registry:
-    window_messages = 64
-    window_bytes = 256 * 1024
-    confirm_step = 1 << 40
+class Owner:
+    def changed(self, session):
+        pass
 
 
 class Client:
@@ -36,11 +35,13 @@ class Client:
 def session():
     loop = asyncio.new_event_loop()
     hello = Hello("ipc:///nowhere", 0, 1, 0.0, {})
-    link = WorkerLink("1" * 16, hello, Sender(), loop, "project", "0" * 16)
-    link._scheduled = True
-    made = Session(1, "default", b"", Registry(), loop.create_future())
-    made.unacked.clear()
-    made.worker = link
+    worker = Worker("1" * 16, hello, Sender(), loop, "project", "0" * 16)
+    worker._scheduled = True
+    windows = Windows(64, 256 * 1024, 1 << 40, 1 << 40)
+    made = Session(1, "default", b"", "", loop.create_future(), windows, Owner())
+    made.place(worker, 0.0)
+    made.accept(Accept(1, ""))
+    worker.pending.clear()
     made.attach(Client())
     yield made
     loop.close()
@@ -58,14 +59,14 @@ def bench_there_and_acknowledged(benchmark, session):
 
 
 def bench_flush_of_50(benchmark, session):
-    link = session.worker
+    worker = session.worker
 
     def run():
         for _ in range(50):
             session.receive(TEXT, PAYLOAD)
-        link.flush()
+        worker.flush()
         session.handled(session.seq)
-        link.credit(link._number)
+        worker.credit(worker._number)
 
     benchmark(run)
 

@@ -102,6 +102,7 @@ class Client:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.writable = True
+        self.backlog = 0
         self.got: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.came = asyncio.Event()

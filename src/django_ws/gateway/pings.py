@@ -26,9 +26,12 @@ class Peer(Protocol):
         heard: True since something came in; reset with each ping.
         slot: kept for :class:`Pings`.
         held: reading is paused by us, so that silence means nothing.
+        writable: its backlog is not over the high-water mark. Above it a ping would only wait in
+            that backlog, and silence is a matter for :class:`Stalls`.
     """
 
     heard: bool
+    writable: bool
     slot: int
 
     @property
@@ -89,10 +92,10 @@ class Pings:
         self._now += 1
         if self._timeout:
             for peer in list(self._slots[(self._now - self._timeout) % len(self._slots)]):
-                if not peer.heard and not peer.held:
+                if not peer.heard and not peer.held and peer.writable:
                     peer.no_pong()
         for peer in list(self._slots[self._now % len(self._slots)]):
-            peer.heard = False
+            peer.heard = not peer.writable
             peer.ping()
 
 

@@ -1,12 +1,15 @@
 """One connection's dealings with its worker: sequence, window, and what to do if the worker goes.
 
-The session outlives both its browser (until ``on_close`` is acknowledged) and its worker.
+The session outlives both its browser (until ``on_close`` is acknowledged) and its worker. Its
+states and what leads from one to the next are in :mod:`.session_state`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import MutableSet
+from dataclasses import dataclass
+from typing import Protocol
 
 from ..wire.messages import (
     Accept,
@@ -14,6 +17,7 @@ from ..wire.messages import (
     Confirm,
     Connect,
     Disconnect,
+    Event,
     Message,
     Refuse,
     Release,
@@ -22,15 +26,24 @@ from ..wire.messages import (
     Sequenced,
     Snapshot,
 )
+from .outgoing import Outgoing
+from .session_state import (
+    ACCEPTED,
+    DEAF,
+    ENDING,
+    MOVING,
+    UNSETTLED,
+    State,
+    Step,
+    after,
+)
 from .shared import Shared
 
-if TYPE_CHECKING:
-    from .sessions import Sessions
-    from .worker_link import WorkerLink
-
-__all__ = ["Client", "Session"]
+__all__ = ["Client", "Owner", "Session", "Windows", "Worker"]
 
 _NO_SNAPSHOT = Snapshot()
+# Reading a member from its enum class costs more than comparing it.
+_OPEN, _CLOSING = State.OPEN, State.CLOSING
 
 
 class Client(Protocol):
@@ -38,54 +51,114 @@ class Client(Protocol):
 
     Attributes:
         writable: the queued bytes are below ``max_pending``.
+        backlog: bytes that wait for the browser; sinks while it reads.
     """
 
     writable: bool
 
+    @property
+    def backlog(self) -> int: ...
     def send(self, opcode: int, data: bytes) -> None: ...
     def send_shared(self, message: Shared) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
     def resume(self) -> None: ...
 
 
-class Session:
-    """See the module. Everything here runs on the event loop.
+class Worker(Protocol):
+    """What a session needs of the worker that it is pinned to.
 
     Attributes:
+        blocked: it takes nothing at the moment.
+        stalled: sessions to :meth:`Session.resume` when it takes something again.
+    """
+
+    blocked: bool
+
+    @property
+    def stalled(self) -> MutableSet[Session]: ...
+    def post(self, event: Event) -> None: ...
+    def pin(self, session: Session) -> None: ...
+    def unpin(self, session: Session) -> None: ...
+
+
+class Owner(Protocol):
+    """What a session tells whoever keeps all of them. None of it may call the session back."""
+
+    def changed(self, session: Session) -> None:
+        """It is over, or without a worker, or its browser has gone."""
+
+    def lag_changed(self, session: Session) -> None:
+        """Group messages wait for its browser, or too many do, or no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The bounds of every session, in bytes unless said otherwise.
+
+    Attributes:
+        messages, size: that may be unhandled at a time, as a number and in bytes.
+        confirm_step: of messages from the worker that are confirmed together.
+        max_pending: of group messages that may wait for the browser.
+    """
+
+    messages: int
+    size: int
+    confirm_step: int
+    max_pending: int
+
+
+class Session:
+    """One connection. Everything here runs on the event loop.
+
+    Args:
+        conn: its number.
+        namespace: of its handler.
+        handshake: encoded, as it goes to workers.
+        address: the peer's, by which handshakes take turns.
+        verdict: gets the worker's answer to the handshake.
+
+    Attributes:
+        state: see :mod:`.session_state`.
         worker: where it is pinned; ``None`` while it waits for one.
         seq: of the last event.
         unacked: events that no worker has acknowledged, in order; bounded by the window.
-        held_from: seq from which on events wait here, because the worker is about to give the
-            connection back; 0 while they go out.
-        accepted: ``on_connect`` has said yes.
-        closing: the worker closed it, or had to be given up: nothing but a Disconnect follows.
-        ended: the browser is gone; the Disconnect is among the events.
+        groups: of which it is a member; ``None`` for none. Kept for ``on_close``.
         snapshot: what a new instance needs; as of the last acknowledgement.
+        subprotocol: what was agreed; empty for none.
+        user, key: as in :class:`.Accept`, whose ``session`` is the key.
         restoring: loop time at which a worker was asked to continue it; 0 once it has answered.
         attempts: workers that died over it since one of them handled something of it.
+        refused: a worker could not take it over, and no other one has been asked since.
+        adrift_since: loop time at which it was first without a worker, since one has had it; 0 if
+            it was not. For whoever places it.
     """
 
     __slots__ = (
-        "_backlog",
         "_client",
         "_confirm_due",
+        "_deaf",
+        "_direct",
         "_full",
-        "_group_backlog",
+        "_held_from",
+        "_line",
+        "_outgoing",
+        "_owner",
         "_received",
-        "_sessions",
         "_window",
-        "accepted",
+        "_windows",
+        "address",
+        "adrift_since",
         "attempts",
-        "closing",
         "conn",
-        "ended",
         "groups",
         "handshake",
-        "held_from",
+        "key",
         "namespace",
+        "refused",
         "restoring",
         "seq",
         "snapshot",
+        "state",
         "subprotocol",
         "unacked",
         "user",
@@ -98,51 +171,85 @@ class Session:
         conn: int,
         namespace: str,
         handshake: bytes,
-        sessions: Sessions,
+        address: str,
         verdict: asyncio.Future[Accept | Refuse],
+        windows: Windows,
+        owner: Owner,
     ) -> None:
         self.conn = conn
         self.namespace = namespace
         self.handshake = handshake
+        self.address = address
         self.verdict = verdict
-        self.worker: WorkerLink | None = None
+        self.state = State.WAITING
+        self.worker: Worker | None = None
         self.seq = 1
         self.unacked: list[Sequenced] = [Connect(conn, 1, namespace, handshake)]
-        self.held_from = 0
-        self.accepted = False
-        self.closing = False
-        self.ended = False
         self.groups: set[str] | None = None
         self.snapshot = _NO_SNAPSHOT
         self.subprotocol = ""
         self.user = ""
+        self.key = ""
         self.restoring = 0.0
         self.attempts = 0
-        self._sessions = sessions
+        self.refused = False
+        self.adrift_since = 0.0
+        self._windows = windows
+        self._owner = owner
+        self._deaf = True
+        self._line: Worker | None = None  # where new events go; None while they are held
+        self._held_from = 0  # seq of the first event that the moving-out worker does not get
         self._client: Client | None = None
-        # Between Accept and the hand-off of the socket; bounded by the worker's send window.
-        self._backlog: list[Send | Close | Shared] | None = None
+        self._direct: Client | None = None  # the client, while nothing waits for it
+        # What waits for the client; None if nothing has to, or there will never be one.
+        self._outgoing: Outgoing | None = None
         self._window = 0  # bytes of unacked messages
         self._full = False
         self._received = 0  # bytes from the worker that are not confirmed yet
         self._confirm_due = False
-        self._group_backlog = 0  # bytes of group messages since the client's queue was full
+
+    def _step(self, step: Step) -> None:
+        state = self.state = after(self.state, step)
+        self._deaf = state in DEAF
+        if state in UNSETTLED:
+            self._owner.changed(self)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether ``on_connect`` has said yes, and it is not over."""
+        return self.state in ACCEPTED
+
+    @property
+    def live(self) -> bool:
+        """Whether it is open, and nobody has closed it yet."""
+        return not self._deaf
+
+    @property
+    def ending(self) -> bool:
+        """Whether the browser is gone."""
+        return self.state in ENDING
+
+    @property
+    def lag(self) -> int:
+        """Bytes of group messages that wait for the browser."""
+        return self._outgoing.group_bytes if self._outgoing is not None else 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether these are more than may be."""
+        return self.lag > self._windows.max_pending
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the browser's connection has for it."""
+        return self._client.backlog if self._client is not None else 0
 
     # ------------------------------------------------------------------ from the browser's side
 
     def attach(self, client: Client) -> None:
         """The upgrade is done: deliver what came since, then live."""
         self._client = client
-        backlog, self._backlog = self._backlog, None
-        for item in backlog or ():
-            if isinstance(item, Send):
-                client.send(item.opcode, item.data)
-            elif isinstance(item, Close):
-                client.close(item.code, item.reason)
-            else:
-                client.send_shared(item)
-        if self._confirm_due and client.writable:
-            self._confirm()
+        self._drain(client)
 
     def receive(self, opcode: int, data: bytes) -> bool:
         """Take one whole message.
@@ -150,49 +257,113 @@ class Session:
         Returns:
             False if the window is full: read on after :meth:`Client.resume`.
         """
-        if self.closing:
+        if self._deaf:
             return True
         self.seq += 1
         event = Message(self.conn, self.seq, opcode, data)
         unacked = self.unacked
         unacked.append(event)
         self._window += len(data)
-        worker = self.worker
-        if worker is not None and not self.held_from:
+        worker = self._line
+        if worker is not None:
             worker.post(event)
             if worker.blocked:
                 worker.stalled.add(self)
                 return False
-        sessions = self._sessions
-        if len(unacked) < sessions.window_messages and self._window < sessions.window_bytes:
+        windows = self._windows
+        if len(unacked) < windows.messages and self._window < windows.size:
             return True
         self._full = True
         return False
 
     def writable(self) -> None:
         """The client's queue fell below ``max_pending`` again."""
-        self._group_backlog = 0
-        if self._confirm_due:
-            self._confirm()
+        if self._client is not None:
+            self._drain(self._client)
 
     def disconnected(self, code: int, reason: str) -> None:
         """The browser is gone. The last call from its side."""
-        self.ended = True
-        self._client = None
-        self._backlog = None
-        sessions = self._sessions
-        sessions.hub.leave_all(self)
-        if not self.accepted and self.worker is None:
-            sessions.forget(self)  # no worker ever heard of it
+        was = self.state
+        self._step(Step.GONE)
+        self._client = self._direct = self._outgoing = None
+        if was is State.WAITING or was is State.OVER:
             return
         self.seq += 1
         event = Disconnect(self.conn, self.seq, code, reason)
         self.unacked.append(event)
-        worker = self.worker
-        if worker is None:
-            sessions.place(self)
-        elif not self.held_from:
-            worker.post(event)
+        if self._line is not None:
+            self._line.post(event)
+
+    # ------------------------------------------------------------------ towards the browser
+
+    def send(self, message: Send) -> None:
+        """A message for the browser."""
+        client = self._direct
+        size = self._received = self._received + len(message.data)
+        if client is not None:
+            client.send(message.opcode, message.data)
+        elif self._outgoing is not None:
+            self._outgoing.add(message)
+        if size >= self._windows.confirm_step:
+            if self._outgoing is None if client is None else client.writable:
+                self._confirm()
+            else:
+                self._confirm_due = True
+
+    def send_shared(self, message: Shared) -> None:
+        """A group's message. It waits here while the browser does not read."""
+        client = self._direct
+        if client is not None:
+            if client.writable:
+                client.send_shared(message)
+                return
+            self._direct = None
+            self._outgoing = Outgoing()
+        outgoing = self._outgoing
+        if outgoing is not None:
+            before = outgoing.group_bytes
+            outgoing.add_shared(message)
+            if not before or self.behind is not (before > self._windows.max_pending):
+                self._owner.lag_changed(self)
+
+    def _drain(self, client: Client) -> None:
+        """Send what waits, as far as the client takes it."""
+        outgoing = self._outgoing
+        if outgoing is not None:
+            lagged = outgoing.group_bytes
+            while outgoing and (client.writable or outgoing.close):
+                _pass_on(outgoing.take(), client)
+            if lagged:
+                self._owner.lag_changed(self)
+            if outgoing:
+                return
+            self._outgoing = None
+        self._direct = client
+        if self._confirm_due and client.writable:
+            self._confirm()
+        if outgoing is not None and outgoing.close:
+            client.close(*outgoing.close)
+
+    def _confirm(self) -> None:
+        self._confirm_due = False
+        if self.worker is not None:
+            self.worker.post(Confirm(self.conn, self._received))
+        self._received = 0
+
+    def _close_client(self, code: int, reason: str) -> None:
+        """Close the browser's side, behind what was sent before."""
+        client, outgoing = self._client, self._outgoing
+        if outgoing is not None:
+            outgoing.close = outgoing.close or (code, reason)
+            if client is not None:
+                self._drain(client)
+        elif client is not None:
+            client.close(code, reason)
+
+    def resume(self) -> None:
+        """Let the browser's side read on."""
+        if self._client is not None and not self._full:
+            self._client.resume()
 
     # ------------------------------------------------------------------ from the worker
 
@@ -202,106 +373,68 @@ class Session:
         if unacked and unacked[-1].seq <= seq:
             unacked.clear()
             self._window = 0
-        else:
-            count = 0
-            for event in unacked:
-                if event.seq > seq:
-                    break
-                if type(event) is Message:
-                    self._window -= len(event.data)
-                count += 1
-            del unacked[:count]
-        if self.restoring or self.attempts:
-            self.restoring = 0.0
             self.attempts = 0
-        if self.ended and not unacked:
-            self._sessions.forget(self)
+        elif unacked and unacked[0].seq <= seq:
+            self._forget_up_to(seq)
+            self.attempts = 0
+        # Else it is the answer to a Restore. It says nothing of the event that comes next, which
+        # may be what kills workers.
+        self.restoring = 0.0
+        if self._deaf and not unacked and self.state in ENDING:
+            self.detach()
+            self._step(Step.FINISHED)
         elif self._full:
             self._full = False
             self.resume()
 
-    def resume(self) -> None:
-        """Let the browser's side read on."""
-        if self._client is not None and not self._full:
-            self._client.resume()
+    def _forget_up_to(self, seq: int) -> None:
+        count = 0
+        for event in self.unacked:
+            if event.seq > seq:
+                break
+            if type(event) is Message:
+                self._window -= len(event.data)
+            count += 1
+        del self.unacked[:count]
 
     def accept(self, accept: Accept) -> None:
         """``on_connect`` said yes."""
-        self.accepted = True
+        self._step(Step.ACCEPTED)
         # The acknowledgement follows; but if the worker dies before, nobody may ask again.
-        self.handled(1)
+        self._forget_up_to(1)
+        self.attempts = 0
         self.subprotocol = accept.subprotocol
-        self.user = accept.user
-        if self.ended:
+        if self.ending:
             return
-        self._backlog = []
+        self._outgoing = Outgoing()
         if not self.verdict.done():
             self.verdict.set_result(accept)
 
     def refuse(self, refuse: Refuse) -> None:
-        """``on_connect`` said no, or nobody could ask it."""
-        if self.accepted:
-            # A worker that could not take the connection over.
+        """``on_connect`` said no, or nobody could ask it, or take the connection over."""
+        accepted = self.accepted
+        self.detach()
+        self._step(Step.REFUSED)
+        if self.ending:
+            self.refused = True  # it has handled nothing, so nothing is in doubt: to be tried anew
+        elif accepted:
             self.give_up(1012, "service restart")
-            self.detach()
-            if self.ended:
-                self._sessions.shelter(self)
-            return
-        if not self.verdict.done():
+        elif not self.verdict.done():
             self.verdict.set_result(refuse)
-        self._sessions.forget(self)
-
-    def send(self, message: Send) -> None:
-        """A message for the browser."""
-        client = self._client
-        size = self._received = self._received + len(message.data)
-        if client is not None:
-            client.send(message.opcode, message.data)
-        elif self._backlog is not None:
-            self._backlog.append(message)
-        if size >= self._sessions.confirm_step:
-            if self._backlog is None and (client is None or client.writable):
-                self._confirm()
-            else:
-                self._confirm_due = True
-
-    def _confirm(self) -> None:
-        self._confirm_due = False
-        if self.worker is not None:
-            self.worker.post(Confirm(self.conn, self._received))
-        self._received = 0
-
-    def send_shared(self, message: Shared) -> None:
-        """A group's message. A member that does not read is closed 3008."""
-        client = self._client
-        if client is None:
-            if self._backlog is not None:
-                self._backlog.append(message)
-            return
-        if not client.writable:
-            # What its own handler sent is bounded by the send window; this is on top of it.
-            self._group_backlog += len(message.data)
-            if self._group_backlog > self._sessions.max_pending:
-                self._sessions.counters["closed_slow"] += 1
-                client.close(3008, "too slow")
-                return
-        client.send_shared(message)
 
     def close(self, close: Close) -> None:
-        """The worker closes the connection; what it has not had yet is not for it any more."""
-        self.closing = True
-        if self.held_from:
-            self._keep_with(self.worker)
-        if self._client is not None:
-            self._client.close(close.code, close.reason)
-        elif self._backlog is not None:
-            self._backlog.append(close)
+        """The handler closes the connection; what it has not had yet is not for it any more."""
+        moving = self.state in MOVING
+        self._step(Step.CLOSED)
+        if moving:
+            self._stay()
+        self._close_client(close.code, close.reason)
 
-    def _keep_with(self, worker: WorkerLink | None) -> None:
+    def _stay(self) -> None:
         """The worker does not give the connection back after all: it runs ``on_close``, too."""
-        first, self.held_from = self.held_from, 0
-        held = [event for event in self.unacked if event.seq >= first]
-        for event in held:
+        first, self._held_from = self._held_from, 0
+        worker = self._line = self.worker
+        for event in [event for event in self.unacked if event.seq >= first]:
             if type(event) is Disconnect and worker is not None:
                 worker.post(event)
             else:
@@ -309,55 +442,107 @@ class Session:
 
     # ------------------------------------------------------------------ change of worker
 
-    def release(self) -> None:
-        """The worker retires: hold new events, and ask for the connection back."""
-        worker = self.worker
-        if worker is not None and self.accepted and not self.ended and not self.held_from:
-            self.held_from = self.seq + 1
+    def place(self, worker: Worker, now: float) -> None:
+        """Belong to ``worker``, and let it continue where the last one was.
+
+        Args:
+            now: loop time.
+        """
+        accepted = self.accepted
+        self._step(Step.PLACED)
+        self.worker = self._line = worker
+        worker.pin(self)
+        if accepted:
+            self.restoring = now
+            worker.post(self._restore())
+        for event in self.unacked:
+            worker.post(event)
+        self.resume()
+
+    def _restore(self) -> Restore:
+        first = self.unacked[0].seq if self.unacked else self.seq + 1
+        return Restore(
+            self.conn,
+            first - 1,
+            self.namespace,
+            self.handshake,
+            self.subprotocol,
+            sorted(self.groups or ()),
+            self.snapshot,
+            self._received,
+            self.ending and type(self.unacked[0]) is Disconnect,
+        )
+
+    def ask_back(self) -> None:
+        """The worker retires: hold new events, and ask for the connection back.
+
+        One that is about to end, or asked about, ends or is answered where it is.
+        """
+        worker = self._line
+        if worker is not None and (self.state is _OPEN or self.state is _CLOSING):
+            self._step(Step.ASKED_BACK)
+            self._held_from = self.seq + 1
+            self._line = None
             worker.post(Release(self.conn))
 
-    def released(self, snapshot: Snapshot) -> None:
+    def given_back(self, snapshot: Snapshot) -> None:
         """The worker gave the connection back; what is unacknowledged was never sent."""
+        self._step(Step.GIVEN_BACK)
         self.snapshot = snapshot
+        self.adrift_since = 0.0
         self.detach()
-        self._sessions.place(self)
+
+    def lost(self, first_unsent: int) -> bool:
+        """The worker died.
+
+        Args:
+            first_unsent: seq of the first event that had not left this gateway.
+
+        Returns:
+            Whether some event was in flight.
+        """
+        if self._held_from:
+            first_unsent = min(first_unsent, self._held_from)
+        self.adrift_since = 0.0
+        self.detach()
+        self._step(Step.LOST)
+        return bool(self.unacked) and self.unacked[0].seq < first_unsent
 
     def detach(self) -> None:
         """Belong to no worker."""
         if self.worker is not None:
-            self.worker.sessions.pop(self.conn, None)
-            self.worker = None
-        self.held_from = 0
+            self.worker.unpin(self)
+        self.worker = self._line = None
+        self._held_from = 0
 
-    def settle(self, worker: WorkerLink) -> None:
-        """Belong to ``worker``, and let it continue where the last one was."""
-        self.worker = worker
-        worker.sessions[self.conn] = self
-        if self.accepted:
-            self.restoring = self._sessions.now()
-            first = self.unacked[0].seq if self.unacked else self.seq + 1
-            worker.post(
-                Restore(
-                    self.conn,
-                    first - 1,
-                    self.namespace,
-                    self.handshake,
-                    self.subprotocol,
-                    sorted(self.groups or ()),
-                    self.snapshot,
-                    self._received,
-                    self.ended and type(self.unacked[0]) is Disconnect,
-                )
-            )
-        for event in self.unacked:
-            worker.post(event)
+    # ------------------------------------------------------------------ from the gateway
 
     def give_up(self, code: int, reason: str) -> None:
         """Close, since what is in flight cannot be resolved otherwise; the client knows by it."""
-        self.closing = True
+        if self.ending:
+            self._drop_messages()
+            return
+        self._step(Step.GIVEN_UP)
+        self._drop_messages()
+        self._close_client(code, reason)
+
+    def too_slow(self) -> None:
+        """The browser does not read what its groups are sent."""
+        if self._outgoing is not None:
+            self._outgoing = Outgoing()  # nothing of it would arrive
+            self.give_up(3008, "too slow")
+
+    def abandon(self) -> None:
+        """No worker could run ``on_close``."""
+        self._step(Step.ABANDONED)
+
+    def _drop_messages(self) -> None:
         self.unacked = [event for event in self.unacked if type(event) is Disconnect]
         self._window = 0
-        if self._client is not None:
-            self._client.close(code, reason)
-        elif self._backlog is not None:
-            self._backlog.append(Close(self.conn, code, reason))
+
+
+def _pass_on(item: Send | Shared, client: Client) -> None:
+    if isinstance(item, Shared):
+        client.send_shared(item)
+    else:
+        client.send(item.opcode, item.data)

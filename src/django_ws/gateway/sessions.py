@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ..options import Limits
 from ..wire.codec import encode
 from ..wire.messages import Accept, Handshake, NamespaceInfo, Refuse
 from .counters import Counters
-from .groups import Hub
-from .session import Session
-from .worker_link import Health, WorkerLink
+from .groups import Groups, Turn
+from .index import Index
+from .laggards import Laggards
+from .session import Session, Windows
+from .session_state import State
+from .waiting import Waiting
+from .worker import Health, Worker
 
 __all__ = ["Saturated", "Sessions", "UnknownNamespace"]
 
@@ -36,59 +39,97 @@ class Saturated(Exception):
     """No worker has a thread or process left for a new connection."""
 
 
-def _least(links: Iterable[WorkerLink], namespace: str) -> WorkerLink | None:
+def _least(workers: Iterable[Worker], namespace: str) -> Worker | None:
     """Of those that have a handler for the namespace the one with the fewest connections."""
-    able = (link for link in links if namespace in link.hello.namespaces)
-    return min(able, key=lambda link: len(link.sessions), default=None)
+    able = (worker for worker in workers if namespace in worker.hello.namespaces)
+    return min(able, key=lambda worker: len(worker.sessions), default=None)
+
+
+def _preferred(workers: list[Worker]) -> list[Worker]:
+    """Those with threads or processes left; if there are none, the others say what is wrong."""
+    return [worker for worker in workers if worker.accepting] or workers
 
 
 class Sessions:
     """See the module. Everything here runs on the event loop.
 
+    A session tells when something is to be done for it, which is done in the loop's next turn: so
+    neither calls the other while that is in the middle of something.
+
     Args:
-        links: the workers, by incarnation; the registry's own dict.
+        workers: by incarnation; the registry's own dict.
+        on_room: called when no browser is waited for any more.
 
     Attributes:
         by_conn: those that are not over yet.
+        by_user, by_key: of these those that are accepted, by :attr:`.Session.user` and
+            :attr:`.Session.key`.
+        groups: their memberships.
+        laggards: browsers that do not keep up with their groups.
         namespaces: of the newest ready worker.
-        waiting: handshakes without a worker; bounded by the connection cap, and each ended by its
-            deadline.
-        emptied: set when there is none left.
+        waiting: handshakes without a worker.
+        emptied: set when there is no session left.
     """
 
     def __init__(
         self,
         limits: Limits,
-        links: Mapping[str, WorkerLink],
+        workers: Mapping[str, Worker],
         loop: asyncio.AbstractEventLoop,
         counters: Counters,
+        on_room: Callable[[], None],
     ) -> None:
         self.counters = counters
-        self.hub = Hub()
+        self.groups = Groups()
+        self.laggards = Laggards(loop, self._closed_slow, on_room)
         self.by_conn: dict[int, Session] = {}
+        self.by_user = Index()
+        self.by_key = Index()
         self.namespaces: dict[str, NamespaceInfo] = {}
-        self.waiting: deque[Session] = deque()
+        self.waiting = Waiting()
         self.emptied = asyncio.Event()
-        self.window_messages = limits.window_messages
-        self.window_bytes = limits.window_bytes
         self.max_pending = limits.max_pending or 2**62
-        self.confirm_step = self.max_pending // 4
+        self._windows = Windows(
+            limits.window_messages, limits.window_bytes, self.max_pending // 4, self.max_pending
+        )
         self._max_handshakes = limits.max_pending_handshakes or 2**31
         self._max_per_user = limits.max_connections_per_user
         self._hang_timeout = limits.hang_timeout or 1e9
-        self._links = links
+        self._workers = workers
         self._loop = loop
-        self._users: Counter[str] = Counter()
-        # Accepted connections without a worker, with the time at which they came.
-        self._homeless: OrderedDict[int, float] = OrderedDict()
+        self._homeless: dict[int, Session] = {}  # accepted connections that wait for a worker
+        # To be looked at in the next turn; bounded by the sessions there are.
+        self._changed: dict[int, Session] = {}
         self._last_conn = 0
 
     def __len__(self) -> int:
         return len(self.by_conn)
 
-    def now(self) -> float:
-        """Loop time."""
-        return self._loop.time()
+    # ------------------------------------------------------------------ for sessions
+
+    def changed(self, session: Session) -> None:
+        """See :class:`.session.Owner`."""
+        if not self._changed:
+            self._loop.call_soon(self._settle)
+        self._changed[session.conn] = session
+
+    def lag_changed(self, session: Session) -> None:
+        """See :class:`.session.Owner`."""
+        self.laggards.note(session)
+
+    @property
+    def held_up(self) -> bool:
+        """Whether some browser is waited for, so that nothing more is to be taken on."""
+        return bool(self.laggards)
+
+    def deliver(self, turn: Turn) -> bool:
+        """See :meth:`.Groups.deliver`."""
+        return self.groups.deliver(turn)
+
+    def _closed_slow(self) -> None:
+        self.counters["closed_slow"] += 1
+
+    # ------------------------------------------------------------------ handshakes
 
     def connect(self, handshake: Handshake) -> Session:
         """Begin a session; its ``verdict`` is the worker's answer.
@@ -99,117 +140,164 @@ class Sessions:
         """
         if self.namespaces and handshake.namespace not in self.namespaces:
             raise UnknownNamespace(handshake.namespace)
-        ready = [link for link in self._links.values() if link.health is Health.READY]
-        if ready and not any(link.accepting for link in ready):
+        ready = self._ready()
+        if ready and not any(worker.accepting for worker in ready):
             raise Saturated
         self._last_conn += 1
         session = Session(
             self._last_conn,
             handshake.namespace,
             encode(handshake),
-            self,
+            handshake.client[0],
             self._loop.create_future(),
+            self._windows,
+            self,
         )
         self.by_conn[session.conn] = session
-        self.waiting.append(session)
+        self.waiting.add(session)
         self.dispatch()
         return session
 
-    def forget(self, session: Session) -> None:
-        """The session is over."""
-        if self.by_conn.pop(session.conn, None) is None:
+    def dispatch(self) -> None:
+        """Give waiting handshakes to workers that have room; namespaces take turns, too."""
+        if not self.waiting:
             return
+        room = [worker for worker in self._ready() if len(worker.handshakes) < self._max_handshakes]
+        room = _preferred(room)
+        namespaces = self.waiting.namespaces
+        while room and namespaces:
+            for namespace in list(namespaces):
+                worker = _least(room, namespace)
+                session = self.waiting.take(namespace) if worker is not None else None
+                if worker is None or session is None:
+                    namespaces.remove(namespace)
+                    continue
+                if session.state is not State.WAITING:
+                    continue
+                session.place(worker, self._loop.time())
+                if len(worker.handshakes) >= self._max_handshakes:
+                    room.remove(worker)
+
+    def accept(self, worker: Worker, session: Session, accept: Accept) -> None:
+        """A worker accepted a handshake."""
+        session.accept(accept)
+        worker.handshakes.discard(session.conn)
+        self.identify(session, accept.user, accept.session)
+        if worker.health is Health.RETIRING:
+            session.ask_back()
+        self.dispatch()
+
+    def identify(self, session: Session, user: str, key: str) -> None:
+        """Learn whose connection it is.
+
+        Args:
+            user, key: as in :class:`.Accept`, whose ``session`` is the key.
+        """
+        if user != session.user:
+            self.by_user.discard(session.user, session)
+            self.by_user.add(user, session)
+            session.user = user
+            limit = self._max_per_user
+            if user and limit and self.by_user.count(user) > limit and not session.ending:
+                self.counters["closed_limit"] += 1
+                session.give_up(3504, "too many connections of this user")
+        if key != session.key:
+            self.by_key.discard(session.key, session)
+            self.by_key.add(key, session)
+            session.key = key
+
+    def join(self, session: Session, group: str) -> None:
+        """Make a connection a member; one that has ended only knows by name."""
+        self.groups.join(group, session)
+        if session.ending:
+            self.groups.leave_all(session)
+
+    def find(self, user: str, key: str, group: str, conn: int) -> list[Session]:
+        """The open connections to which all of what is not empty applies.
+
+        Args:
+            user, key: as in :meth:`identify`.
+            group: of which they are members.
+            conn: its number; 0 for any.
+        """
+        if conn:
+            session = self.by_conn.get(conn)
+            found = [] if session is None else [session]
+        elif key:
+            found = self.by_key.find(key)
+        elif user:
+            found = self.by_user.find(user)
+        else:
+            members = (self.by_conn.get(member.conn) for member in self.groups.members(group))
+            found = [session for session in members if session is not None]
+        return [
+            session
+            for session in found
+            if session.live
+            and (not user or session.user == user)
+            and (not key or session.key == key)
+            and (not group or group in (session.groups or ()))
+        ]
+
+    # ------------------------------------------------------------------ what sessions have told
+
+    def _settle(self) -> None:
+        changed, self._changed = self._changed, {}
+        for session in changed.values():
+            if session.conn not in self.by_conn:
+                continue
+            if session.ending or session.state is State.OVER:
+                self.groups.leave_all(session)
+                self.laggards.discard(session)
+            if session.state is State.OVER:
+                self._forget(session)
+            elif session.state is State.WAITING:
+                self.waiting.add(session)
+            else:
+                self._place(session)
+        self.dispatch()
+
+    def _forget(self, session: Session) -> None:
+        del self.by_conn[session.conn]
         self._homeless.pop(session.conn, None)
-        worker = session.worker
-        if worker is not None and not session.accepted:
-            worker.handshakes -= 1
-        session.detach()
-        if session.user:
-            self._users[session.user] -= 1
-            if not self._users[session.user]:
-                del self._users[session.user]
-        self.hub.leave_all(session)
+        self.waiting.discard(session)
+        self.by_user.discard(session.user, session)
+        self.by_key.discard(session.key, session)
         if not self.by_conn:
             self.emptied.set()
-        if self.waiting:
-            self.dispatch()
 
-    def place(self, session: Session) -> None:
-        """Find a worker for an accepted connection; without one it waits for one to come."""
-        if session.worker is not None:
-            return  # being closed for the loss of its worker, it ended and found another one
-        if session.closing and not session.ended:
-            return  # nothing to run until its browser is gone
-        worker = self._pick(session.namespace)
-        if worker is not None:
+    def _place(self, session: Session) -> None:
+        """Find a worker for an accepted connection that needs one; else it waits for one."""
+        if session.state is not State.ADRIFT and session.state is not State.ENDING_ADRIFT:
+            return
+        now = self._loop.time()
+        worker = _least(_preferred(self._ready()), session.namespace)
+        if worker is not None and not session.refused:
             self._homeless.pop(session.conn, None)
-            session.settle(worker)
-            session.resume()
-        elif session.namespace not in self.namespaces and self.namespaces and not session.ended:
+            session.place(worker, now)
+        elif session.namespace not in self.namespaces and self.namespaces and not session.ending:
             session.give_up(1012, "service restart")
         else:
-            self.shelter(session)
+            session.refused = False  # the next look may find a worker that has room for it
+            session.adrift_since = session.adrift_since or now
+            self._homeless[session.conn] = session
 
-    def shelter(self, session: Session) -> None:
-        """Keep an accepted connection until a worker comes (back), or for ``hang_timeout``."""
-        self._homeless.setdefault(session.conn, self._loop.time())
+    def _ready(self) -> list[Worker]:
+        return [worker for worker in self._workers.values() if worker.health is Health.READY]
 
-    def _ready(self) -> list[WorkerLink]:
-        return [link for link in self._links.values() if link.health is Health.READY]
-
-    def _pick(self, namespace: str) -> WorkerLink | None:
-        """The ready worker with the fewest connections."""
-        return _least(self._ready(), namespace)
-
-    def dispatch(self) -> None:
-        """Give waiting handshakes, in order, to workers that have room."""
-        waiting = self.waiting
-        while waiting and (waiting[0].ended or waiting[0].verdict.done()):
-            waiting.popleft()
-        free = [link for link in self._ready() if link.handshakes < self._max_handshakes]
-        # Those with threads or processes left come first; the others say themselves what is wrong.
-        free = [link for link in free if link.accepting] or free
-        others: list[Session] = []  # of namespaces that have no room
-        while waiting and free:
-            session = waiting.popleft()
-            if session.ended or session.verdict.done():
-                continue
-            worker = _least(free, session.namespace)
-            if worker is None:
-                others.append(session)
-                continue
-            worker.handshakes += 1
-            if worker.handshakes >= self._max_handshakes:
-                free.remove(worker)
-            session.settle(worker)
-        waiting.extendleft(reversed(others))
-
-    def accept(self, link: WorkerLink, session: Session, accept: Accept) -> None:
-        """A worker accepted a handshake."""
-        link.handshakes -= 1
-        limit = self._max_per_user
-        if accept.user:
-            self._users[accept.user] += 1
-        session.accept(accept)
-        if accept.user and limit and self._users[accept.user] > limit and not session.ended:
-            self.counters["closed_limit"] += 1
-            session.give_up(3504, "too many connections of this user")
-        if link.health is Health.RETIRING:
-            session.release()
-        if self.waiting:
-            self.dispatch()
+    # ------------------------------------------------------------------ workers come and go
 
     def serve_waiting(self) -> None:
         """A worker has come, or come back."""
-        for conn in list(self._homeless):
-            session = self.by_conn.get(conn)
-            if session is None:
-                self._homeless.pop(conn, None)
-            else:
-                self.place(session)
+        self._serve_homeless()
         self.dispatch()
         for session in [s for s in self.waiting if s.namespace not in self.namespaces]:
-            session.refuse(Refuse(session.conn, 404, "unknown namespace"))
+            if session.state is State.WAITING:
+                session.refuse(Refuse(session.conn, 404, "unknown namespace"))
+
+    def _serve_homeless(self) -> None:
+        for session in list(self._homeless.values()):
+            self._place(session)
 
     def orphan(self, session: Session, first_unsent: int) -> None:
         """Decide about a connection whose worker died.
@@ -217,60 +305,55 @@ class Sessions:
         Args:
             first_unsent: seq of the first event that had not left this gateway.
         """
-        if session.held_from:
-            first_unsent = min(first_unsent, session.held_from)
-        session.detach()
         if not session.accepted:
             self._orphan_handshake(session)
             return
+        in_flight = session.lost(first_unsent)
         info = self.namespaces.get(session.namespace, NamespaceInfo())
-        in_flight = bool(session.unacked) and session.unacked[0].seq < first_unsent
         # It may be this connection that kills workers; the others shall not go on paying for it.
-        restored = session.restoring and self.now() - session.restoring < SUSPICIOUS
-        if in_flight or restored:
-            session.attempts += 1
-        if session.attempts > ATTEMPTS and session.ended:
-            self.counters["on_close_abandoned"] += 1
-            logger.error("%d workers died over one connection; abandoned", session.attempts)
-            self.forget(session)
-            return
-        if session.closing:
+        restored = session.restoring and self._loop.time() - session.restoring < SUSPICIOUS
+        session.attempts = session.attempts + 1 if in_flight or restored else 0
+        if session.ending:
+            if session.attempts > ATTEMPTS:
+                logger.error("%d workers died over one on_close; abandoned", session.attempts)
+                self._abandon(session)
+            elif in_flight and info.on_worker_lost != "redeliver":
+                session.give_up(1012, "the worker was lost")
+        elif session.state is State.CLOSING_ADRIFT:
             session.give_up(1012, "service restart")
         elif session.attempts > ATTEMPTS:
-            self.counters["worker_lost_closed"] += 1
-            session.give_up(1012, "workers were lost over it")
+            self._close_lost(session, "workers were lost over it")
         elif in_flight and info.on_worker_lost != "redeliver":
-            self.counters["worker_lost_closed"] += 1
-            session.give_up(1012, "the worker was lost")
-        elif not session.snapshot.movable and not session.ended:
-            self.counters["worker_lost_closed"] += 1
-            session.give_up(1012, "service restart")
-        self.place(session)
+            self._close_lost(session, "the worker was lost")
+        elif not session.snapshot.movable:
+            self._close_lost(session, "service restart")
 
     def _orphan_handshake(self, session: Session) -> None:
-        if session.ended:
-            self.forget(session)
-            return
+        session.lost(0)
         session.attempts += 1
-        if session.attempts > 1:
+        if session.attempts > 1 and session.state is State.WAITING:
             # It may well be this handshake that kills workers.
             session.refuse(Refuse(session.conn, 503, "no worker survived the handshake"))
-        else:
-            self.waiting.append(session)
 
-    def expire(self) -> None:
-        """Give up connections that nobody took over in time."""
-        now = self.now()
-        while self._homeless:
-            conn, since = next(iter(self._homeless.items()))
-            if now - since < self._hang_timeout:
-                break
-            del self._homeless[conn]
-            session = self.by_conn.get(conn)
-            if session is None:
+    def _close_lost(self, session: Session, reason: str) -> None:
+        self.counters["worker_lost_closed"] += 1
+        session.give_up(1012, reason)
+
+    def _abandon(self, session: Session) -> None:
+        self.counters["on_close_abandoned"] += 1
+        session.abandon()
+
+    def look(self) -> None:
+        """Give up those that have been without a worker too long, and try to place the others."""
+        now = self._loop.time()
+        for session in list(self._homeless.values()):
+            if now - session.adrift_since < self._hang_timeout:
                 continue
-            if session.ended:
-                self.counters["on_close_abandoned"] += 1
-                self.forget(session)
-            else:
+            del self._homeless[session.conn]
+            session.adrift_since = 0.0
+            if session.state is State.ENDING_ADRIFT:
+                self._abandon(session)
+            elif session.state is State.ADRIFT:
                 session.give_up(1012, "no worker")
+        if self._homeless and self._ready():
+            self._serve_homeless()

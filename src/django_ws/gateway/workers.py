@@ -9,49 +9,42 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 from ..options import GatewayConfig
 from ..transport.endpoints import may_connect
 from ..transport.events import EventsSender
 from ..transport.replies import RepliesReceiver
-from ..wire.codec import ReplyBatch, WireError, decode_replies, encode
+from ..wire.codec import ReplyBatch, encode
 from ..wire.messages import (
-    Accept,
-    Close,
     Fenced,
-    GroupSend,
+    GatewayAnswer,
     Handshake,
     Heartbeat,
     Hello,
-    Join,
-    Leave,
-    PublisherMessage,
-    Refuse,
     Release,
-    Released,
-    Retiring,
-    SaveSnapshot,
-    Send,
-    Unknown,
+    Role,
     Welcome,
-    WorkerMessage,
 )
 from .counters import Counters
+from .dispatch import Dispatch
+from .drift import Drift
+from .publishers import LocalRequests
+from .replies import Batch, Replies
 from .session import Session
 from .sessions import Sessions
-from .worker_link import Health, WorkerLink
+from .worker import Health, Worker
 
 __all__ = ["Registry"]
 
 logger = logging.getLogger("django_ws.gateway.workers")
 
-#: Batches of replies worked off in one turn of the loop, so that browsers get theirs.
-BATCHES_A_TURN = 32
 #: Seconds between looks at the workers' signs of life, and without one until a worker is in doubt.
 LOOK = 0.25
 DOUBT_AFTER = 1.0
-#: Seconds that joining may take.
+#: Seconds that joining may take, and workers that may be at it; then the oldest has to start anew.
 JOIN_TIMEOUT = 5.0
+MAX_JOINING = 64
 #: Dead incarnations to remember. They say Hello once more at most, so this is plenty.
 REMEMBERED = 1000
 
@@ -82,15 +75,19 @@ class Registry:
         self._hang_timeout = limits.hang_timeout or 1e9
         self._loop = loop
         self._on_kill = on_kill
-        self._started = started
-        self._compared: dict[str, str] = {}  # the last that were said to be other settings
-        self._links: dict[str, WorkerLink] = {}
-        self.sessions = Sessions(limits, self._links, loop, self.counters)
+        self._drift = Drift(config.fingerprints, started)
+        self._workers: dict[str, Worker] = {}
+        self.sessions = Sessions(limits, self._workers, loop, self.counters, self._on_room)
+        requests = LocalRequests(self.sessions, incarnation, limits.max_outgoing, self._answer)
+        self._dispatch = Dispatch(
+            config.project, self.sessions, self, requests, self._answer, self.counters
+        )
         self._dead: OrderedDict[str, None] = OrderedDict()
-        self._replies: RepliesReceiver | None = None
+        self._refused: OrderedDict[str, None] = OrderedDict()  # whose refusal was logged
+        self._link: RepliesReceiver | None = None
+        self._replies: Replies | None = None
         self._looked = loop.time()
         self._timer: asyncio.TimerHandle | None = None
-        self._again = False
 
     # ------------------------------------------------------------------ life
 
@@ -100,9 +97,8 @@ class Registry:
         Raises:
             EndpointError: It cannot be bound.
         """
-        self._replies = RepliesReceiver(self.config.sub_socket)
-        self._loop.add_reader(self._replies.fileno(), self._on_replies)
-        self._loop.call_soon(self._on_replies)
+        self._link = RepliesReceiver(self.config.sub_socket)
+        self._replies = Replies(self._link, self._begin, self.sessions, self._loop, self.counters)
         self._timer = self._loop.call_later(LOOK, self._look)
 
     async def drain(self, deadline: float) -> None:
@@ -111,7 +107,7 @@ class Registry:
         Args:
             deadline: loop time at which to give up.
         """
-        while self.sessions and self._links and self._loop.time() < deadline:
+        while self.sessions and self._workers and self._loop.time() < deadline:
             self.sessions.emptied.clear()
             try:
                 await asyncio.wait_for(self.sessions.emptied.wait(), deadline - self._loop.time())
@@ -125,12 +121,11 @@ class Registry:
         """Close all sockets and remove their files."""
         if self._timer is not None:
             self._timer.cancel()
-        for link in list(self._links.values()):
-            self._drop_link(link)
+        for worker in list(self._workers.values()):
+            self._drop(worker)
+        self.sessions.laggards.close()
         if self._replies is not None:
-            self._loop.remove_reader(self._replies.fileno())
             self._replies.close()
-            self._replies = None
 
     def connect(self, handshake: Handshake) -> Session:
         """See :meth:`.Sessions.connect`."""
@@ -144,119 +139,79 @@ class Registry:
     @property
     def workers(self) -> int:
         """Workers that take new connections."""
-        return sum(link.health is Health.READY and link.accepting for link in self._links.values())
+        return sum(
+            worker.health is Health.READY and worker.accepting for worker in self._workers.values()
+        )
 
-    # ------------------------------------------------------------------ replies
+    # ------------------------------------------------------------------ what comes
 
-    def _on_replies(self) -> None:
-        self._again = False
-        replies = self._replies
-        if replies is None:
-            return
-        for _ in range(BATCHES_A_TURN):
-            item = replies.receive()
-            if item is None:
-                return
-            try:
-                batch = decode_replies(item[1])
-            except WireError as error:
-                self.counters["replies_undecodable"] += 1
-                logger.error("dropped what came on the replies link: %s", error)
-                continue
-            self._batch(item[0], batch)
-        # The descriptor is edge-triggered and will not fire for what is already there.
-        if not self._again:
-            self._again = True
-            self._loop.call_soon(self._on_replies)
-
-    def _batch(self, identity: bytes, batch: ReplyBatch) -> None:
-        link = self._links.get(batch.sender)
-        if link is None:
+    def _begin(self, identity: bytes, batch: ReplyBatch) -> Batch | None:
+        """Take a batch; its messages are the caller's to hand on."""
+        if batch.role == Role.PUBLISHER:
+            return self._dispatch.from_publisher(identity, batch)
+        if batch.role not in (Role.WORKER, Role.UNNAMED):
+            self.counters["replies_misplaced"] += 1
+            return None
+        worker = self._workers.get(batch.sender)
+        if worker is None:
             self._stranger(identity, batch)
-            return
+            return None
+        if batch.receiver == "":
+            self._introduced_again(identity, worker, batch)
+            return None
         if batch.receiver != self.incarnation:
-            if batch.receiver == "":
-                self._introduced_again(identity, link, batch)
-            return
+            return None
+        if identity != worker.identity or batch.project != self.config.project:
+            self.counters["replies_misplaced"] += 1
+            return None
         number = batch.number
         if number:
-            if number != link.expected:
-                self._lose(link, f"batch {link.expected} is missing (got {number})", kill=True)
+            if number != worker.expected:
+                self._lose(worker, f"batch {worker.expected} is missing (got {number})", kill=True)
                 self._fence(identity, batch.sender, "a batch of its replies is missing")
-                return
-            link.expected = number + 1
-            link.received = number
-            link.answered()
-        link.heard = self._loop.time()
-        if not link.confirmed:
-            self._joined(link)
-        link.credit(batch.received)
-        sessions = link.sessions
+                return None
+            worker.expected = number + 1
+            worker.received = number
+            worker.answered()
+        worker.heard = self._loop.time()
+        if not worker.confirmed:
+            self._joined(worker)
+        worker.credit(batch.received)
+        sessions = worker.sessions
         # A batch is one whole, so the order within it is ours: a connection that is given back
         # must not take along what is handled.
         for conn, seq in batch.acks.items():
             session = sessions.get(conn)
             if session is not None:
                 session.handled(seq)
-        for message in batch.messages:
-            if type(message) is Send:
-                session = sessions.get(message.conn)
-                if session is not None:
-                    session.send(message)
-            else:
-                self._other(link, message)
+        return Batch(iter(batch.messages), sessions, partial(self._dispatch.worker_said, worker))
 
-    def _other(self, link: WorkerLink, message: WorkerMessage | PublisherMessage | Unknown) -> None:
-        if isinstance(message, Unknown):
-            self.counters["messages_unknown"] += 1
-            return
-        if isinstance(message, Heartbeat):
-            self._beat(link, message)
-            return
-        if isinstance(message, GroupSend):
-            self.sessions.hub.publish(message)
-            return
-        if isinstance(message, Retiring):
-            self._retire(link)
-            return
-        if isinstance(message, Hello):
-            return
-        if isinstance(message, PublisherMessage):
-            return  # not a worker's to say
-        session = link.sessions.get(message.conn)
-        if session is None:
-            return
-        match message:
-            case Accept():
-                self.sessions.accept(link, session, message)
-            case Refuse():
-                session.refuse(message)
-            case Close():
-                session.close(message)
-            case Join():
-                self.sessions.hub.join(message.group, session)
-            case Leave():
-                self.sessions.hub.leave(message.group, session)
-            case SaveSnapshot():
-                session.snapshot = message.snapshot
-            case Released():
-                session.released(message.snapshot)
+    def _answer(self, identity: bytes, answer: GatewayAnswer) -> None:
+        assert self._link is not None
+        assert self._replies is not None
+        self._link.answer(identity, encode(answer))
+        self._replies.go_on()  # answering may have consumed the edge
+
+    def _fence(self, identity: bytes, incarnation: str, reason: str) -> None:
+        self._answer(identity, Fenced(incarnation, reason))
+
+    def _on_room(self) -> None:
+        if self._replies is not None:
+            self._replies.go_on()
 
     # ------------------------------------------------------------------ workers come
 
     def _stranger(self, identity: bytes, batch: ReplyBatch) -> None:
         hello = batch.messages[0] if batch.messages else None
-        if batch.sender in self._dead:
-            if isinstance(hello, Hello):
-                self._fence(identity, batch.sender, "it counts as dead here")
-            return
         if not isinstance(hello, Hello):
             return  # a beat of a worker whose Hello is still to come, or a predecessor's
-        if batch.project != self.config.project:
-            self._remember(batch.sender)
-            logger.error(
-                "refused a worker of the project %r at this gateway of %r: give each project "
-                "sockets of its own",
+        if batch.sender in self._dead:
+            self._fence(identity, batch.sender, "it counts as dead here")
+        elif batch.project != self.config.project:
+            self._refuse(
+                batch.sender,
+                "a worker of the project %r at this gateway of %r: give each project sockets of "
+                "its own",
                 batch.project,
                 self.config.project,
             )
@@ -266,11 +221,10 @@ class Registry:
                 f"this gateway serves {self.config.project!r}: give each project sockets of its "
                 "own",
             )
-            return
-        if not may_connect(hello.endpoint, self.config.push_socket):
-            self._remember(batch.sender)
-            logger.error(
-                "refused a worker at %s, which is not of %s: give gateway and workers the same "
+        elif not may_connect(hello.endpoint, self.config.push_socket):
+            self._refuse(
+                batch.sender,
+                "a worker at %s, which is not of %s: give gateway and workers the same "
                 "--push-socket",
                 hello.endpoint,
                 self.config.push_socket,
@@ -281,162 +235,152 @@ class Registry:
                 f"its endpoint is not of {self.config.push_socket}; give gateway and workers the "
                 "same --push-socket",
             )
-            return
-        self._join(batch.sender, hello)
+        else:
+            self._join(identity, batch.sender, hello)
 
-    def _join(self, incarnation: str, hello: Hello) -> None:
+    def _refuse(self, incarnation: str, why: str, *args: str) -> None:
+        """Say once why a worker is refused. It may be another one that uses its name, so its name
+        itself has no bad reputation from this."""
+        if incarnation not in self._refused:
+            _remember(self._refused, incarnation)
+            logger.error("refused " + why, *args)
+
+    def _join(self, identity: bytes, incarnation: str, hello: Hello) -> None:
+        joining = [w for w in self._workers.values() if w.health is Health.JOINING]
+        if len(joining) >= MAX_JOINING:
+            self._drop(joining[0])
         sender = EventsSender(hello.endpoint, self._hang_timeout)
-        link = WorkerLink(
+        worker = Worker(
             incarnation, hello, sender, self._loop, self.config.project, self.incarnation
         )
-        self._links[incarnation] = link
-        self._loop.add_reader(sender.monitor_fileno(), self._on_link, link)
-        self._loop.add_reader(sender.fileno(), self._on_writable, link)
-        self._on_link(link)
-        self._welcome(link)
+        worker.identity = identity
+        self._workers[incarnation] = worker
+        self._loop.add_reader(sender.monitor_fileno(), self._on_monitor, worker)
+        self._loop.add_reader(sender.fileno(), self._on_writable, worker)
+        self._loop.call_soon(self._on_monitor, worker)
+        self._welcome(worker)
 
-    def _welcome(self, link: WorkerLink) -> None:
+    def _welcome(self, worker: Worker) -> None:
         limits = self.config.limits
-        link.post(
+        worker.post(
             Welcome(
-                self.incarnation, link.hello.link, self.sessions.max_pending, limits.max_outgoing
+                self.incarnation, worker.hello.link, self.sessions.max_pending, limits.max_outgoing
             )
         )
 
-    def _introduced_again(self, identity: bytes, link: WorkerLink, batch: ReplyBatch) -> None:
-        """A worker that is known here says Hello."""
+    def _introduced_again(self, identity: bytes, worker: Worker, batch: ReplyBatch) -> None:
+        """Somebody says Hello by the name of a worker that is known here."""
         hello = batch.messages[0] if batch.messages else None
-        if link.confirmed:
-            self._lose(link, "it lost its link to this gateway")
-            self._fence(identity, batch.sender, "its link to this gateway broke")
-        elif isinstance(hello, Hello) and hello.link != link.hello.link:
+        if not isinstance(hello, Hello) or batch.project != self.config.project:
+            return
+        itself = identity == worker.identity
+        if worker.confirmed:
+            # If its link broke it comes by another one, and says no more on the old one. Until
+            # then this may be anybody, and repeats itself if it is not.
+            silent = self._loop.time() - worker.heard > DOUBT_AFTER
+            if hello.link != worker.hello.link if itself else silent:
+                self._lose(worker, "it lost its link to this gateway")
+                self._fence(identity, batch.sender, "its link to this gateway broke")
+        elif hello.endpoint != worker.hello.endpoint:
+            self._drop(worker)
+            self._stranger(identity, batch)
+        elif hello.link != worker.hello.link or not itself:
             # Its link was down since the last one, so it does not take that one's Welcome.
-            link.hello = hello
-            self._welcome(link)
+            worker.hello = hello
+            worker.identity = identity
+            self._welcome(worker)
 
-    def _joined(self, link: WorkerLink) -> None:
-        link.confirmed = True
-        link.health = Health.READY
+    def _joined(self, worker: Worker) -> None:
+        worker.confirmed = True
+        worker.health = Health.READY
         self._learn()
-        logger.debug("worker %s (pid %d) is ready", link.incarnation, link.hello.pid)
-        self._compare(link.hello)
+        logger.debug("worker %s (pid %d) is ready", worker.incarnation, worker.hello.pid)
+        self._drift.compare(worker.hello.fingerprints, worker.hello.started)
         self.sessions.serve_waiting()
 
     def _learn(self) -> None:
         """The newest ready worker's namespaces are in force."""
-        known = [link for link in self._links.values() if link.confirmed]
+        known = [worker for worker in self._workers.values() if worker.confirmed]
         if known:
-            self.sessions.namespaces = max(
-                known, key=lambda link: link.hello.started
-            ).hello.namespaces
-
-    def _compare(self, hello: Hello) -> None:
-        """Say what a worker's settings have that this gateway was started without."""
-        ours, theirs = self.config.fingerprints, hello.fingerprints
-        if not ours or not theirs or hello.started < self._started:
-            return
-        outdated = sorted(
-            name
-            for name in {*ours, *theirs}
-            # Empty: a flag decides.
-            if ours.get(name) != theirs.get(name) and "" not in (ours.get(name), theirs.get(name))
-        )
-        if outdated and theirs != self._compared:
-            self._compared = theirs
-            logger.warning(
-                "%s changed since this gateway was started: restart run_wsserver (or "
-                "run_wsgateway) for it to take effect",
-                ", ".join(outdated),
-            )
-
-    def _fence(self, identity: bytes, incarnation: str, reason: str) -> None:
-        assert self._replies is not None
-        self._replies.answer(identity, encode(Fenced(incarnation, reason)))
-        self._loop.call_soon(self._on_replies)  # answering may have consumed the edge
+            newest = max(known, key=lambda worker: worker.hello.started)
+            self.sessions.namespaces = newest.hello.namespaces
 
     # ------------------------------------------------------------------ workers go
 
     def worker_died(self, incarnation: str) -> None:
         """The supervisor reaped a worker."""
-        link = self._links.get(incarnation)
-        if link is not None:
-            self._drain_replies()
-            self._lose(link, "its process has ended")
+        worker = self._workers.get(incarnation)
+        if worker is not None:
+            self._lose_afterwards(worker, "its process has ended")
 
-    def _on_link(self, link: WorkerLink) -> None:
-        """The worker's link came up or went down."""
-        if link.health is Health.DEAD:
+    def _on_monitor(self, worker: Worker) -> None:
+        """The link to the worker came up or went down."""
+        if worker.health is Health.DEAD:
             return
-        if not all(link.sender.changes()):
-            self._drain_replies()  # what it said before counts
-            self._lose(link, "its link is cut")
+        if not all(worker.sender.changes()):
+            self._lose_afterwards(worker, "its link is cut")
         else:
-            link.flush()
+            worker.flush()
 
-    def _on_writable(self, link: WorkerLink) -> None:
-        if link.health is not Health.DEAD and link.sender.writable() and link.pending:
-            link.flush()
+    def _on_writable(self, worker: Worker) -> None:
+        if worker.health is not Health.DEAD and worker.sender.writable() and worker.waiting:
+            worker.flush()
 
-    def _drain_replies(self) -> None:
-        for _ in range(64):
-            self._on_replies()
-            if not self._again:
-                return
+    def _lose_afterwards(self, worker: Worker, reason: str) -> None:
+        """A worker is dead; but what it said before counts."""
+        assert self._replies is not None
+        self._replies.afterwards(partial(self._lose, worker, reason))
 
-    def _retire(self, link: WorkerLink) -> None:
+    def retire(self, worker: Worker) -> None:
         """The worker hands everything over."""
-        link.health = Health.RETIRING
-        for session in list(link.sessions.values()):
-            session.release()
-        link.post(Release(0))
+        worker.health = Health.RETIRING
+        for session in list(worker.sessions.values()):
+            session.ask_back()
+        worker.post(Release(0))
 
-    def _drop_link(self, link: WorkerLink) -> None:
-        if self._links.pop(link.incarnation, None) is not None:
-            self._loop.remove_reader(link.sender.monitor_fileno())
-            self._loop.remove_reader(link.sender.fileno())
-            link.close()
+    def _drop(self, worker: Worker) -> None:
+        if self._workers.pop(worker.incarnation, None) is not None:
+            self._loop.remove_reader(worker.sender.monitor_fileno())
+            self._loop.remove_reader(worker.sender.fileno())
+            worker.close()
 
-    def _remember(self, incarnation: str) -> None:
-        self._dead[incarnation] = None
-        if len(self._dead) > REMEMBERED:
-            self._dead.popitem(last=False)
-
-    def _lose(self, link: WorkerLink, reason: str, *, kill: bool = False) -> None:
+    def _lose(self, worker: Worker, reason: str, *, kill: bool = False) -> None:
         """A worker is dead: resolve what it had."""
-        if link.health is Health.DEAD:
+        if worker.health is Health.DEAD:
             return
-        unsent = link.unsent()
-        sessions = list(link.sessions.values())
-        expected = link.health is Health.RETIRING and not sessions
-        self._drop_link(link)
-        self._remember(link.incarnation)
+        unsent = worker.unsent()
+        sessions = list(worker.sessions.values())
+        expected = worker.health is Health.RETIRING and not sessions
+        self._drop(worker)
+        _remember(self._dead, worker.incarnation)
         if kill:
-            self._on_kill(link.incarnation)
-        if link.confirmed and not expected:
+            self._on_kill(worker.incarnation)
+        if worker.confirmed and not expected:
             self.counters["workers_lost"] += 1
             logger.warning(
                 "worker %s (pid %d) is lost: %s; %d connections",
-                link.incarnation,
-                link.hello.pid,
+                worker.incarnation,
+                worker.hello.pid,
                 reason,
                 len(sessions),
             )
         for session in sessions:
             self.sessions.orphan(session, unsent.get(session.conn, session.seq + 1))
-        for session in link.stalled:
+        for session in worker.stalled:
             session.resume()
-        if not self._links:
+        if not self._workers:
             self.sessions.emptied.set()  # there is nobody for drain() to wait for
         self._learn()
         self.sessions.dispatch()
 
     # ------------------------------------------------------------------ signs of life
 
-    def _beat(self, link: WorkerLink, beat: Heartbeat) -> None:
-        link.accepting = beat.accepting
-        if link.health is Health.DOUBT:
-            link.health = Health.READY
-            logger.warning("worker %s is back", link.incarnation)
+    def beat(self, worker: Worker, beat: Heartbeat) -> None:
+        """A worker lives."""
+        worker.accepting = beat.accepting
+        if worker.health is Health.DOUBT:
+            worker.health = Health.READY
+            logger.warning("worker %s is back", worker.incarnation)
             self.sessions.serve_waiting()
 
     def _look(self) -> None:
@@ -447,19 +391,27 @@ class Registry:
         self._timer = self._loop.call_later(LOOK, self._look)
         if late:
             return  # it was this process that paused; what the workers said is still to be read
-        for link in list(self._links.values()):
-            silent = now - link.heard
-            if link.health is Health.JOINING:
+        for worker in list(self._workers.values()):
+            if self.sessions.held_up:
+                worker.heard += LOOK  # we do not listen
+            silent = now - worker.heard
+            if worker.health is Health.JOINING:
                 if silent > JOIN_TIMEOUT:
-                    self._drop_link(link)  # it may say Hello again
+                    self._drop(worker)  # it may say Hello again
             elif silent > self._hang_timeout:
-                self._lose(link, f"no sign of life for {silent:.0f} s", kill=True)
-            elif silent > DOUBT_AFTER and link.health is Health.READY:
-                link.health = Health.DOUBT
+                self._lose(worker, f"no sign of life for {silent:.0f} s", kill=True)
+            elif silent > DOUBT_AFTER and worker.health is Health.READY:
+                worker.health = Health.DOUBT
                 self.counters["workers_in_doubt"] += 1
                 logger.warning(
                     "worker %s (pid %d) is silent; it gets no new connections",
-                    link.incarnation,
-                    link.hello.pid,
+                    worker.incarnation,
+                    worker.hello.pid,
                 )
-        self.sessions.expire()
+        self.sessions.look()
+
+
+def _remember(names: OrderedDict[str, None], name: str) -> None:
+    names[name] = None
+    if len(names) > REMEMBERED:
+        names.popitem(last=False)

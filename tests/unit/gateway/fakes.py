@@ -24,6 +24,7 @@ from django_ws.wire.messages import (
     Heartbeat,
     Hello,
     NamespaceInfo,
+    Role,
     Welcome,
     WorkerMessage,
 )
@@ -162,6 +163,7 @@ class FakeClient:
     def __init__(self, session: Session, stays: bool = False) -> None:
         self.session = session
         self.writable = True
+        self.backlog = 0
         self.got: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.resumed = 0
@@ -202,27 +204,37 @@ class FakeWorker:
         (sender,) = [s for s in self.world.senders if s.endpoint == self.endpoint][-1:]
         return sender
 
-    def push(self, batch: ReplyBatch) -> None:
-        self.world.replies.batches.append((self.incarnation.encode(), encode(batch)))
+    def push(self, batch: ReplyBatch, identity: bytes = b"") -> None:
+        identity = identity or self.incarnation.encode()
+        self.world.replies.batches.append((identity, encode(batch)))
         self.world.loop.fire(7)
 
     def batch(
-        self, messages: list[WorkerMessage], number: int, receiver: str = "gw", **acks: Any
+        self, messages: list[WorkerMessage], number: int, receiver: str | None = None, **acks: Any
     ) -> Any:
         return ReplyBatch(
             WIRE_VERSION,
             self.project,
             self.incarnation,
-            receiver,
+            self.world.registry.incarnation if receiver is None else receiver,
             number,
             self.read,
             messages,
             acks.get("acks", {}),
+            Role.WORKER,
         )
 
-    def hello(self, link: int = 0) -> None:
-        hello = Hello(self.endpoint, link, 4711, self.started, self.namespaces, self.fingerprints)
-        self.push(self.batch([hello], 0, ""))
+    def hello(self, link: int = 0, identity: bytes = b"") -> None:
+        hello = Hello(
+            self.endpoint,
+            link,
+            4711,
+            self.started,
+            self.namespaces,
+            self.fingerprints,
+            WIRE_VERSION,
+        )
+        self.push(self.batch([hello], 0, ""), identity)
 
     def join(self) -> FakeWorker:
         """Say Hello, take the Welcome, beat once."""
@@ -258,6 +270,7 @@ class World:
         self,
         monkeypatch: pytest.MonkeyPatch,
         fingerprints: dict[str, str] | None = None,
+        incarnation: str = "gw",
         **limits: Any,
     ) -> None:
         self.loop = FakeLoop()
@@ -278,14 +291,14 @@ class World:
         )
         self.registry = Registry(
             config,
-            "gw",
+            incarnation,
             loop=self.loop,  # type: ignore[arg-type]
             on_kill=self.killed.append,
             started=0.5,
         )
         with pytest.raises(StopIteration):
             self.registry.start().send(None)
-        self.replies: FakeReceiver = self.registry._replies  # type: ignore[assignment]
+        self.replies: FakeReceiver = self.registry._link  # type: ignore[assignment]
         self.loop.run()
 
     def worker(
@@ -303,20 +316,20 @@ class World:
             setattr(worker, name, value)
         return worker
 
-    def handshake(self, namespace: str = "default") -> Session:
+    def handshake(self, namespace: str = "default", address: str = "127.0.0.1") -> Session:
         """A browser asks to connect."""
-        client = ("127.0.0.1", 1)
+        client = (address, 1)
         return self.registry.connect(
             Handshake(namespace, {}, "http", "/socket", "", [], client, client, [], 0.0)
         )
 
     def connection(
-        self, worker: FakeWorker, stays: bool = False, user: str = ""
+        self, worker: FakeWorker, stays: bool = False, user: str = "", key: str = ""
     ) -> tuple[Session, FakeClient]:
         """A connection that the worker has accepted."""
         session = self.handshake()
         assert [type(event) for event in worker.take()] == [Connect]
-        worker.say(Accept(session.conn, "", user), acks={session.conn: 1})
+        worker.say(Accept(session.conn, "", user, key), acks={session.conn: 1})
         client = FakeClient(session, stays)
         session.attach(client)
         return session, client

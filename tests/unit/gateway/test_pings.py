@@ -15,6 +15,7 @@ class FakePeer:
         self.slot = 0
         self.heard = True
         self.held = False
+        self.writable = True
         self.backlog = 0
         self.pings = 0
         self.answers = False
@@ -147,3 +148,21 @@ def test_slow_clients_may_be_tolerated() -> None:
 )
 def test_ticks_are_fine_enough(limits: tuple[float, ...], tick: float) -> None:
     assert tick_length(*limits) == pytest.approx(tick)
+
+
+def test_a_client_that_drains_a_backlog_slowly_is_not_dead() -> None:
+    pings, peer = Pings(4, 2, 1), FakePeer()
+    pings.add(peer)
+    peer.writable = False
+    assert ticks_until_dead(pings, peer) == 0
+    peer.writable, peer.answers = True, True  # whatever came before, it is asked anew
+    assert ticks_until_dead(pings, peer) == 0
+
+
+def test_one_that_falls_behind_between_ping_and_pong_is_not_dead() -> None:
+    pings, peer = Pings(4, 2, 1), FakePeer()
+    pings.add(peer)
+    while not peer.pings:
+        pings.tick()
+    peer.writable = False  # its pong waits behind what it has yet to read
+    assert ticks_until_dead(pings, peer) == 0

@@ -46,6 +46,7 @@ def receive(session: Session, *messages: str) -> list[bool]:
 
 
 def forgotten(world: World, session: Session) -> bool:
+    world.loop.run()
     return session.conn not in world.registry.sessions.by_conn
 
 
@@ -131,7 +132,7 @@ def test_leaving_during_the_handshake_and_all_answers_in_one_batch(
     else:
         worker.say(Refuse(conn, 403, ""), acks={conn: 1})
     assert forgotten(world, session)
-    assert [link.handshakes for link in world.registry._links.values()] == [0]
+    assert [worker.handshakes for worker in world.registry._workers.values()] == [set()]
 
 
 def test_leaving_before_any_worker_heard_of_it_is_the_end(world: World) -> None:
@@ -222,22 +223,106 @@ def test_nothing_is_confirmed_before_there_is_a_client(monkeypatch: pytest.Monke
     assert worker.take() == [Confirm(session.conn, 300)]
 
 
-def test_group_messages_have_a_bound_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_reads_nothing_of_its_groups_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, max_pending=400)
     worker = world.worker()
     session, client = world.connection(worker)
     worker.say(Join(session.conn, "g"))
-    client.writable = False
+    client.writable, client.backlog = False, 500
     for _ in range(3):
         worker.say(GroupSend("g", 2, bytes(120)))
-    assert len(client.got) == 3
-    session.writable()  # it has read
-    for _ in range(3):
+    world.loop.advance(5)
+    assert client.closed is None  # they wait, and nobody else for them
+    for _ in range(5):
         worker.say(GroupSend("g", 2, bytes(120)))
-    assert client.closed is None
-    worker.say(GroupSend("g", 2, bytes(120)))
+    world.loop.advance(0.5, 0.01)
     assert client.closed == (3008, "too slow")
+    assert client.got == []
     assert world.registry.counters["closed_slow"] == 1
+
+
+def test_the_handlers_close_comes_behind_all_that_waits(world: World) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    conn = session.conn
+    worker.say(Join(conn, "g"))
+    client.writable, client.backlog = False, 500
+    worker.say(Send(conn, 1, b"1"), GroupSend("g", 1, b"2"), Send(conn, 1, b"3"))
+    worker.say(GroupSend("g", 1, b"4"), Close(conn, 4000, ""))
+    assert client.got == [b"1", b"2", b"3", b"4"]
+    assert client.closed == (4000, "")
+
+
+def test_what_waits_stays_in_order_with_what_the_handler_sends(world: World) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    conn = session.conn
+    worker.say(Join(conn, "g"))
+    client.writable, client.backlog = False, 500
+    worker.say(GroupSend("g", 1, b"2"), Send(conn, 1, b"3"), GroupSend("g", 1, b"4"))
+    assert client.got == []
+    client.writable, client.backlog = True, 0
+    session.writable()
+    worker.say(Send(conn, 1, b"5"))
+    assert client.got == [b"2", b"3", b"4", b"5"]
+
+
+def test_nothing_more_is_taken_on_while_somebody_reads_as_fast_as_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, max_pending=400)
+    worker = world.worker()
+    (slow, lagging), (_, quick) = world.connection(worker), world.connection(worker)
+    worker.say(Join(slow.conn, "g"), Join(slow.conn + 1, "g"))
+    lagging.writable, lagging.backlog = False, 10_000_000
+    for number in range(20):
+        worker.say(GroupSend("g", 1, b"%02d" % number + bytes(98)))
+    assert len(quick.got) == 5  # 400 bytes and one more
+    for _ in range(200):  # it reads steadily
+        lagging.backlog -= 40_000
+        world.loop.advance(0.02, 0.02)
+        worker.beat()
+    assert len(quick.got) == 5
+    assert lagging.closed is None
+    assert world.registry.workers == 1  # we do not listen, so its silence means nothing
+    for _ in range(10):
+        lagging.writable = True
+        slow.writable()
+        lagging.writable = False
+        world.loop.run()
+    numbers = [b"%02d" % number for number in range(20)]
+    assert [data[:2] for data in quick.got] == numbers
+    assert [data[:2] for data in lagging.got] == numbers
+
+
+def test_who_reads_too_slowly_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, max_pending=400)
+    worker = world.worker()
+    session, client = world.connection(worker)
+    worker.say(Join(session.conn, "g"))
+    client.writable, client.backlog = False, 100_000
+    for _ in range(5):
+        worker.say(GroupSend("g", 1, bytes(100)))
+    for _ in range(60):
+        client.backlog -= 1
+        world.loop.advance(0.02, 0.02)
+    assert client.closed == (3008, "too slow")
+
+
+def test_group_messages_between_acceptance_and_upgrade_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, max_pending=400)
+    worker = world.worker()
+    session = world.handshake()
+    worker.take()
+    worker.say(Accept(session.conn, ""), Join(session.conn, "g"), acks={session.conn: 1})
+    for _ in range(8):
+        worker.say(GroupSend("g", 1, bytes(100)))
+    world.loop.advance(0.5, 0.01)
+    client = FakeClient(session)
+    session.attach(client)
+    assert (client.got, client.closed) == ([], (3008, "too slow"))
 
 
 def test_after_the_workers_close_messages_go_nowhere(world: World) -> None:
@@ -572,3 +657,94 @@ def test_the_window_opens_when_a_lost_worker_was_the_reason(world: World) -> Non
     die(old)
     assert client.resumed
     assert new.take()[1:] == texts("a", "b", session=session, first=2)
+
+
+# ---------------------------------------------------------------- what kills workers
+
+
+@pytest.mark.parametrize("last", ["message", "on_close"])
+def test_what_kills_workers_after_a_while_is_given_up_at_the_third(world: World, last: str) -> None:
+    """The worker acknowledges the Restore first, and dies a little later over what follows."""
+    first = world.worker("w1", policy="redeliver")
+    session, client = world.connection(first)
+    if last == "message":
+        receive(session, "poison")
+    else:
+        session.disconnected(1001, "")
+    first.take()
+    die(first)
+    for number in (2, 3):
+        worker = world.worker(f"w{number}", "redeliver", started=number)
+        restore, _event = worker.take()
+        worker.say(acks={session.conn: restore.seq})
+        world.loop.advance(10)
+        worker.beat()
+        die(worker)
+    if last == "message":
+        assert client.closed == (1012, "workers were lost over it")
+    else:
+        assert forgotten(world, session)
+        assert world.registry.counters["on_close_abandoned"] == 1
+
+
+def test_deaths_that_a_connection_had_no_part_in_do_not_count(world: World) -> None:
+    worker = world.worker("w1", policy="redeliver")
+    session, client = world.connection(worker)
+    for number in range(2, 8):
+        world.loop.advance(10)  # idle, and long since its on_restore
+        die(worker)
+        worker = world.worker(f"w{number}", "redeliver", started=number)
+        (restore,) = worker.take()
+        worker.say(acks={session.conn: restore.seq})
+    assert client.closed is None
+
+
+def test_on_close_elsewhere_knows_the_groups(world: World) -> None:
+    old = world.worker("w1")
+    session, _ = world.connection(old)
+    _, other = world.connection(old)
+    new = world.worker("w2", started=2)
+    old.say(Join(session.conn, "a"), Join(session.conn, "b"), Join(session.conn + 1, "b"))
+    session.disconnected(1001, "")
+    old.take()
+    old.say(Join(session.conn, "late"), GroupSend("b", 1, b"x"))
+    assert other.got == [b"x"]
+    die(old)
+    restores = [event for event in new.take() if isinstance(event, Restore)]
+    groups = {restore.conn: restore.groups for restore in restores}
+    assert groups[session.conn] == ["a", "b", "late"]
+    assert [member.conn for member in world.registry.sessions.groups.members("b")] == [2]
+    assert not world.registry.sessions.groups.members("late")
+
+
+def test_an_on_close_that_was_refused_is_tried_again(world: World) -> None:
+    old, new = world.worker("w1"), world.worker("w2", started=2)
+    session, _ = world.connection(old)
+    session.disconnected(1001, "")
+    old.take()
+    die(old)
+    restore, disconnect = new.take()
+    new.say(Refuse(session.conn, 503, "out of processes"))
+    assert not new.take()
+    world.loop.advance(0.5)
+    new.beat()
+    restore, disconnect = new.take()
+    assert restore.ended
+    new.say(acks={session.conn: disconnect.seq})
+    assert forgotten(world, session)
+
+
+def test_an_on_close_that_is_always_refused_is_given_up(world: World) -> None:
+    old, new = world.worker("w1"), world.worker("w2", started=2)
+    session, _ = world.connection(old)
+    session.disconnected(1001, "")
+    old.take()
+    die(old)
+    for _ in range(40):
+        for event in new.take():
+            if isinstance(event, Restore):
+                new.say(Refuse(event.conn, 503, "out of processes"))
+        world.loop.advance(1)
+        new.beat()
+    assert forgotten(world, session)
+    assert world.registry.counters["on_close_abandoned"] == 1

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from django_ws.gateway.session_state import State
 from django_ws.gateway.sessions import Saturated, UnknownNamespace
-from django_ws.gateway.worker_link import CREDIT_BATCHES
-from django_ws.gateway.workers import DOUBT_AFTER, JOIN_TIMEOUT, REMEMBERED
+from django_ws.gateway.worker import CREDIT_BATCHES
+from django_ws.gateway.workers import DOUBT_AFTER, JOIN_TIMEOUT, MAX_JOINING, REMEMBERED
 from django_ws.options import MAX_BATCH
 from django_ws.wire.codec import encode
 from django_ws.wire.messages import (
@@ -17,6 +18,7 @@ from django_ws.wire.messages import (
     Close,
     Connect,
     Disconnect,
+    Hello,
     Message,
     Refuse,
     Release,
@@ -28,7 +30,7 @@ from django_ws.wire.messages import (
     Snapshot,
     Welcome,
 )
-from tests.unit.gateway.fakes import FakeWorker, World
+from tests.unit.gateway.fakes import PUSH, FakeSender, FakeWorker, World
 
 
 @pytest.fixture
@@ -259,11 +261,10 @@ def test_a_namespace_without_room_does_not_hold_up_another(
     for namespace in ("chat", "chat", "chat", "news", "chat"):
         world.handshake(namespace)
     assert [event.namespace for event in old.take()] == ["chat"]
-    waiting = [session.conn for session in world.registry.sessions.waiting]
-    assert waiting == [3, 4, 5]
+    assert {session.conn for session in world.registry.sessions.waiting} == {3, 4, 5}
     old.say(Accept(1, ""), acks={1: 1})
     assert [event.conn for event in old.take()] == [3]
-    assert [session.conn for session in world.registry.sessions.waiting] == [4, 5]
+    assert {session.conn for session in world.registry.sessions.waiting} == {4, 5}
 
 
 def test_a_handshake_survives_one_worker(world: World) -> None:
@@ -334,7 +335,7 @@ def test_one_user_has_so_many_connections(monkeypatch: pytest.MonkeyPatch) -> No
     worker.say(acks={first.conn: 2})
     _, third = world.connection(worker, user="7")
     assert third.closed is None
-    assert sum(world.registry.sessions._users.values()) == 2
+    assert world.registry.sessions.by_user.count("7") == 1
 
 
 # ---------------------------------------------------------------- doubt and death
@@ -444,9 +445,90 @@ def test_a_gap_in_the_replies_is_a_death(world: World, number: int) -> None:
 
 def test_a_worker_that_lost_its_link_here_is_dead(world: World) -> None:
     worker = world.worker()
-    worker.hello()
+    worker.hello(link=1)
     assert world.registry.workers == 0
     assert fenced(world) == ["w1"]
+
+
+def test_a_hello_by_another_ones_name_does_not_end_it(world: World) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    for number in range(5):
+        worker.hello(link=number, identity=b"somebody else")
+        worker.beat()
+    worker.hello()  # once more by the same way
+    assert world.registry.workers == 1
+    assert fenced(world) == []
+    worker.say(Send(session.conn, TEXT, b"x"))
+    assert client.got == [b"x"]
+
+
+def test_nobody_speaks_in_anothers_name(world: World) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    forged = worker.batch([Send(session.conn, TEXT, b"x")], worker.number + 1)
+    worker.push(forged, b"somebody else")
+    assert client.got == []
+    assert world.registry.counters["replies_misplaced"] == 1
+    worker.say(Send(session.conn, TEXT, b"y"))
+    assert client.got == [b"y"]
+
+
+def test_a_worker_that_comes_by_another_way_and_is_silent_on_the_old_one_is_dead(
+    world: World,
+) -> None:
+    worker = world.worker()
+    for _ in range(30):
+        worker.hello(link=1, identity=b"w1 again")
+        world.loop.advance(0.05)
+    assert world.registry.workers == 0
+    assert [answer.incarnation for _, answer in world.replies.answers][:1] == ["w1"]
+
+
+def test_a_hello_of_another_project_leaves_the_name_alone(world: World) -> None:
+    world.stranger("w1", project="another").hello(identity=b"somebody else")
+    world.replies.answers.clear()
+    world.worker("w1")
+    assert world.registry.workers == 1
+    assert fenced(world) == []
+
+
+def test_a_hello_with_a_wrong_endpoint_leaves_room_for_the_right_one(world: World) -> None:
+    world.stranger("w1", endpoint=f"{PUSH}.other").hello(identity=b"somebody else")
+    world.worker("w1")
+    assert world.registry.workers == 1
+    assert world.senders[0].closed
+
+
+def test_thousands_of_hellos_neither_recurse_nor_stall_nor_pile_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = world.worker()
+    session, client = world.connection(worker)
+    monkeypatch.setattr(FakeSender, "changes", lambda self: [False])  # nobody is there
+    for number in range(3000):
+        stranger = world.stranger(f"f{number}")
+        hello = Hello(stranger.endpoint, 0, 1, 1.0, stranger.namespaces)
+        batch = stranger.batch([hello], 0, "")
+        world.replies.batches.append((b"forger", encode(batch)))
+    world.loop.readers[7][0]()
+    assert len(world.loop.soon) < 100  # one turn has taken its share
+    assert 0 < len(world.replies.batches) < 3000
+    world.loop.run()
+    assert len(world.registry._workers) <= 1 + MAX_JOINING
+    worker.say(Send(session.conn, TEXT, b"x"))
+    assert client.got == [b"x"]
+
+
+def test_answers_to_the_dead_do_not_pile_up(world: World) -> None:
+    world.worker("w1").link_changes(False)
+    stranger = world.stranger("w1")
+    hello = Hello(stranger.endpoint, 0, 1, 1.0, stranger.namespaces)
+    for _ in range(20):
+        batch = stranger.batch([hello], 0, "")
+        world.replies.batches.append((b"forger", encode(batch)))
+    world.loop.readers[7][0]()
+    assert len(world.loop.soon) <= 1
 
 
 def test_words_for_another_gateway_are_not_for_this_one(world: World) -> None:
@@ -459,14 +541,15 @@ def test_words_for_another_gateway_are_not_for_this_one(world: World) -> None:
 
 def test_the_dead_are_remembered_but_not_for_ever(world: World) -> None:
     for number in range(REMEMBERED + 50):
-        world.registry._remember(f"w{number}")
+        world.worker(f"w{number}")
+        world.registry.worker_died(f"w{number}")
     assert len(world.registry._dead) == REMEMBERED
 
 
 def test_a_death_leaves_nothing_behind(world: World) -> None:
     worker = world.worker()
     worker.link_changes(False)
-    assert not world.registry._links
+    assert not world.registry._workers
     assert set(world.loop.readers) == {7}
     assert worker.sender.closed
 
@@ -535,7 +618,7 @@ def test_a_namespace_that_no_release_has_any_more_is_closed(world: World) -> Non
     world.worker("w2", started=2)
     old.say(Retiring())
     old.say(Released(session.conn, Snapshot()))
-    assert session.closing
+    assert session.state is State.CLOSING_ADRIFT
 
 
 # ---------------------------------------------------------------- the link to a worker
@@ -544,29 +627,29 @@ def test_a_namespace_that_no_release_has_any_more_is_closed(world: World) -> Non
 def test_a_worker_out_of_credit_gets_nothing_more(world: World) -> None:
     worker = world.worker()
     session, _client = world.connection(worker)
-    (link,) = world.registry._links.values()
+    (known,) = world.registry._workers.values()
     sent = len(worker.sender.sent)
     for _ in range(CREDIT_BATCHES + 50):
-        link.post(Release(session.conn))
-        link.flush()
+        known.post(Release(session.conn))
+        known.flush()
     under_way = len(worker.sender.sent) - worker.read
     assert len(worker.sender.sent) - sent <= CREDIT_BATCHES
-    assert link.blocked
+    assert known.blocked
     assert under_way
     worker.take()
     worker.beat()  # says what it has received
     world.loop.run()
-    assert not link.pending
-    assert not link.blocked
+    assert not known.pending
+    assert not known.blocked
 
 
 def test_large_batches_are_cut(world: World) -> None:
     worker = world.worker()
-    (link,) = world.registry._links.values()
+    (known,) = world.registry._workers.values()
     state = Snapshot(bytes(60_000))
     restores = [Restore(conn, 1, "default", b"", "", [], state, 0, False) for conn in range(1, 61)]
     for restore in restores:
-        link.post(restore)
+        known.post(restore)
     before = len(worker.sender.sent)
     assert worker.take() == restores
     assert len(worker.sender.sent) - before >= 60_000 * 60 // MAX_BATCH

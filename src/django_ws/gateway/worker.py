@@ -1,11 +1,10 @@
-"""One worker incarnation as a gateway sees it: its events link and what is pinned to it."""
+"""One worker incarnation as a gateway sees it: what goes to it, and what is pinned to it."""
 
 from __future__ import annotations
 
 import asyncio
 import enum
 from collections import deque
-from typing import TYPE_CHECKING
 
 from ..options import MAX_BATCH
 from ..transport.events import EventsSender
@@ -20,11 +19,9 @@ from ..wire.messages import (
     Restore,
     Role,
 )
+from .session import Session
 
-if TYPE_CHECKING:
-    from .session import Session
-
-__all__ = ["Health", "WorkerLink"]
+__all__ = ["Health", "Worker"]
 
 #: What a worker may have been sent without having received it: batches, and bytes.
 CREDIT_BATCHES = 256
@@ -33,6 +30,12 @@ CREDIT_BYTES = 8 * MAX_BATCH
 #: Batches that are sent without an answer, and seconds until the next one goes out all the same.
 AHEAD = 2
 NO_ANSWER = 0.001
+
+#: Bytes to count for an event besides its payload; its names and numbers are shorter.
+OVERHEAD = 64
+
+#: Events of one batch whose sizes need not be looked at before it is encoded.
+FEW = 100
 
 
 class Health(enum.Enum):
@@ -48,19 +51,22 @@ class Health(enum.Enum):
     DEAD = enum.auto()
 
 
-class WorkerLink:
+class Worker:
     """Sends events to one worker incarnation, everything of one loop turn in one batch.
 
     Attributes:
+        identity: of the DEALER that its replies come from; empty until it is confirmed.
         expected: number of the next batch of replies.
         heard: loop time of its last sign of life.
         confirmed: it has sent something that was meant for this gateway.
+        accepting: it has a thread or process left for a new connection.
         sessions: pinned to it, by number.
-        handshakes: sessions that wait for its verdict.
-        pending: events that are not sent yet. Bounded: while the link is blocked, sessions stop
-            reading after the message at hand.
+        handshakes: numbers of those that wait for its verdict.
+        pending: events that are not encoded yet. Bounded: while the worker is blocked, sessions
+            stop reading after the message at hand.
         blocked: out of credit, or ZeroMQ's queue is full.
         stalled: sessions to resume when it is no longer blocked.
+        received: batches of replies that arrived here.
     """
 
     def __init__(
@@ -76,25 +82,40 @@ class WorkerLink:
         self.hello = hello
         self.sender = sender
         self.health = Health.JOINING
+        self.identity = b""
         self.accepting = True
         self.expected = 1
         self.heard = loop.time()
         self.confirmed = False
         self.sessions: dict[int, Session] = {}
-        self.handshakes = 0
+        self.handshakes: set[int] = set()
         self.pending: list[Event] = []
         self.blocked = False
         self.stalled: set[Session] = set()
-        self.received = 0  # batches of replies that arrived here
+        self.received = 0
         self._loop = loop
         self._project = project
         self._gateway = gateway
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._unanswered = 0  # batches sent since the last one of replies
+        self._parts: deque[list[Event]] = deque()  # pending events, cut into batches
+        # The next batch as the socket has refused it, with its events.
+        self._refused: tuple[bytes, list[Event]] | None = None
         self._number = 0
         self._unreceived: deque[tuple[int, int]] = deque()  # number and bytes of batches under way
         self._unreceived_bytes = 0
+
+    def pin(self, session: Session) -> None:
+        """A session belongs here from now on."""
+        self.sessions[session.conn] = session
+        if not session.accepted:
+            self.handshakes.add(session.conn)
+
+    def unpin(self, session: Session) -> None:
+        """No longer."""
+        self.sessions.pop(session.conn, None)
+        self.handshakes.discard(session.conn)
 
     def post(self, event: Event) -> None:
         """Send an event with the batch of this turn, or with the next one.
@@ -122,7 +143,7 @@ class WorkerLink:
         """Send what is pending, as far as credit and the socket go."""
         self._scheduled = False
         self._timer = None
-        while self.pending and self.health is not Health.DEAD:
+        while self.waiting and self.health is not Health.DEAD:
             if (
                 len(self._unreceived) >= CREDIT_BATCHES
                 or self._unreceived_bytes >= CREDIT_BYTES
@@ -132,23 +153,34 @@ class WorkerLink:
                 return
         self._unblock()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something is still to be sent."""
+        return bool(self.pending or self._parts or self._refused)
+
     def _send(self) -> bool:
-        events = self.pending
-        rest: list[Event] = []
-        data = self._encode(events)
-        if len(data) > MAX_BATCH and len(events) > 1:
-            # Rare enough that looking at every size beforehand would cost more.
-            cut = _cut(events)
-            events, rest = events[:cut], events[cut:]
-            data = self._encode(events)
+        data, events = self._refused or self._next()
         if not self.sender.send(data):
+            self._refused = data, events  # to encode it again at each try would cost ever more
             return False
-        self.pending = rest
+        self._refused = None
         self._number += 1
         self._unanswered += 1
         self._unreceived.append((self._number, len(data)))
         self._unreceived_bytes += len(data)
         return True
+
+    def _next(self) -> tuple[bytes, list[Event]]:
+        """Encode the next batch."""
+        if not self._parts:
+            events, self.pending = self.pending, []
+            if len(events) <= FEW:
+                data = self._encode(events)
+                if len(data) <= MAX_BATCH or len(events) == 1:
+                    return data, events
+            self._parts.extend(_cut(events))
+        events = self._parts.popleft()
+        return self._encode(events), events
 
     def _encode(self, events: list[Event]) -> bytes:
         return encode(
@@ -183,33 +215,41 @@ class WorkerLink:
     def unsent(self) -> dict[int, int]:
         """Connections with the seq of their first event that has not left this gateway."""
         first: dict[int, int] = {}
-        for event in self.pending:
-            if isinstance(event, (Connect, Message, Disconnect, Restore)):
-                first.setdefault(event.conn, event.seq)
+        refused = self._refused[1] if self._refused else []
+        for events in (refused, *self._parts, self.pending):
+            for event in events:
+                if isinstance(event, (Connect, Message, Disconnect, Restore)):
+                    first.setdefault(event.conn, event.seq)
         return first
 
     def close(self) -> None:
-        """Close the socket; the link is dead."""
+        """Close the socket; the worker is dead."""
         self.health = Health.DEAD
         self.pending = []
+        self._parts.clear()
+        self._refused = None
         self.sender.close()
 
 
-def _cut(events: list[Event]) -> int:
-    """How many events make up a batch of ``MAX_BATCH`` bytes of payload, at least one."""
+def _cut(events: list[Event]) -> list[list[Event]]:
+    """Parts of about ``MAX_BATCH`` bytes at most, or of one event."""
+    parts: list[list[Event]] = [[]]
     room = MAX_BATCH
-    for index, event in enumerate(events):
-        room -= _size(event)
-        if room < 0 and index:
-            return index
-    return len(events)
+    for event in events:
+        size = _size(event)
+        if size > room and parts[-1]:
+            parts.append([])
+            room = MAX_BATCH
+        room -= size
+        parts[-1].append(event)
+    return parts
 
 
 def _size(event: Event) -> int:
     if isinstance(event, Message):
-        return len(event.data)
+        return len(event.data) + OVERHEAD
     if isinstance(event, Connect):
-        return len(event.handshake)
+        return len(event.handshake) + OVERHEAD
     if isinstance(event, Restore):
-        return len(event.handshake) + len(event.snapshot.state)
-    return 0
+        return len(event.handshake) + len(event.snapshot.state) + OVERHEAD
+    return OVERHEAD

@@ -1,0 +1,137 @@
+"""Who is to hear what workers and publishers say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from ..wire.codec import ReplyBatch
+from ..wire.messages import (
+    Accept,
+    Close,
+    Failed,
+    GatewayAnswer,
+    GroupSend,
+    Heartbeat,
+    Hello,
+    Identity,
+    Join,
+    Leave,
+    PublisherMessage,
+    Refuse,
+    Released,
+    Retiring,
+    SaveSnapshot,
+    Unknown,
+)
+from .counters import Counters
+from .replies import Batch, Said
+from .session import Session
+from .sessions import Sessions
+from .shared import Shared
+from .worker import Worker
+
+__all__ = ["Dispatch", "Publishers", "Workers"]
+
+
+class Publishers(Protocol):
+    """What serves the requests of publishers."""
+
+    def serve(self, identity: bytes, message: PublisherMessage) -> None:
+        """Do what a message from the DEALER ``identity`` asks, and answer it."""
+
+
+class Workers(Protocol):
+    """What hears of a worker what concerns the whole of it."""
+
+    def beat(self, worker: Worker, beat: Heartbeat) -> None: ...
+    def retire(self, worker: Worker) -> None: ...
+
+
+class Dispatch:
+    """See the module.
+
+    Args:
+        project: of this gateway; publishers of others are refused.
+        answer: sends an answer to a DEALER.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        sessions: Sessions,
+        workers: Workers,
+        publishers: Publishers,
+        answer: Callable[[bytes, GatewayAnswer], None],
+        counters: Counters,
+    ) -> None:
+        self._project = project
+        self._sessions = sessions
+        self._workers = workers
+        self._publishers = publishers
+        self._answer = answer
+        self._counters = counters
+
+    def worker_said(self, worker: Worker, message: Said) -> None:
+        """Any message but :class:`.Send`."""
+        match message:
+            case Unknown():
+                self._counters["messages_unknown"] += 1
+            case Heartbeat():
+                self._workers.beat(worker, message)
+            case GroupSend():
+                shared = Shared(
+                    message.group, message.opcode, message.data, message.event, message.json
+                )
+                self._sessions.groups.publish(shared, message.exclude)
+            case Retiring():
+                self._workers.retire(worker)
+            case Hello():
+                return
+            case _ if isinstance(message, PublisherMessage):
+                self._counters["replies_misplaced"] += 1
+            case _:
+                session = worker.sessions.get(message.conn)
+                if session is not None:
+                    self._said_of(worker, session, message)
+
+    def _said_of(self, worker: Worker, session: Session, message: Said) -> None:
+        """A worker's message about one of its connections."""
+        match message:
+            case Accept():
+                self._sessions.accept(worker, session, message)
+            case Refuse():
+                session.refuse(message)
+            case Close():
+                session.close(message)
+            case Join():
+                self._sessions.join(session, message.group)
+            case Leave():
+                self._sessions.groups.leave(message.group, session)
+            case SaveSnapshot():
+                session.snapshot = message.snapshot
+            case Released():
+                session.given_back(message.snapshot)
+            case Identity():
+                self._sessions.identify(session, message.user, message.session)
+
+    def from_publisher(self, identity: bytes, batch: ReplyBatch) -> Batch:
+        """How a publisher's batch is worked off."""
+        serve = self._serve if batch.project == self._project else self._serve_nobody
+        return Batch(iter(batch.messages), {}, partial(serve, identity))
+
+    def _serve(self, identity: bytes, message: Said) -> None:
+        if isinstance(message, PublisherMessage):
+            self._publishers.serve(identity, message)
+        elif isinstance(message, Unknown):
+            self._counters["messages_unknown"] += 1
+        else:
+            self._counters["replies_misplaced"] += 1
+
+    def _serve_nobody(self, identity: bytes, message: Said) -> None:
+        """A publisher of another project."""
+        self._counters["replies_misplaced"] += 1
+        if isinstance(message, PublisherMessage) and message.request:
+            words = f"this gateway serves {self._project!r}"
+            self._answer(identity, Failed(message.request, "wrong_project", words))
