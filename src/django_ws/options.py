@@ -57,6 +57,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         close_timeout: for the peer's answer to a close frame.
         send_timeout: how long ``send`` waits for a client that does not read.
         drain_timeout: from a stop or replacement to its enforcement.
+        start_timeout: until a new process is ready; then it is killed and the old one goes on.
         hang_timeout: after so long without a heartbeat a worker counts as dead.
         compression: offer permessage-deflate (RFC 7692).
     """
@@ -76,6 +77,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     close_timeout: float = 5.0
     send_timeout: float = 10.0
     drain_timeout: float = 30.0
+    start_timeout: float = 60.0
     hang_timeout: float = 30.0
     compression: bool = False
 

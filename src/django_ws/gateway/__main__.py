@@ -8,6 +8,7 @@ channel. Standing alone (``run_wsgateway``), the configuration is JSON on the de
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -20,7 +21,7 @@ from collections.abc import Callable
 import msgspec
 
 from ..options import GatewayConfig
-from ..supervisor.control import Channel
+from ..supervisor.control import LAST_WORDS, Channel
 from ..transport.endpoints import EndpointError
 from .counters import Counters
 from .http.server import Server, ServerError
@@ -105,6 +106,8 @@ class Gateway:
             for number in (signal.SIGINT, signal.SIGHUP):
                 self._loop.add_signal_handler(number, lambda: None)
             self._loop.add_reader(self._channel.fileno(), self._on_control)
+            # Log records come from any thread.
+            self._channel.on_unsent = self._on_unsent
             self._on_control()
 
     def _on_hangup(self) -> None:
@@ -146,6 +149,21 @@ class Gateway:
                         self._registry.worker_died(incarnation)
                 case {"op": "drain", "seconds": float() | int() as seconds}:
                     self._drain(seconds)
+
+    def _on_unsent(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: main() sends the rest
+            self._loop.call_soon_threadsafe(self._send_later)
+
+    def _send_later(self) -> None:
+        """Something waits: send it as soon as the supervisor reads on."""
+        assert self._channel is not None
+        if self._channel.unsent and self._channel.fileno() >= 0:
+            self._loop.add_writer(self._channel.fileno(), self._on_room)
+
+    def _on_room(self) -> None:
+        assert self._channel is not None
+        if not self._channel.flush() or not self._channel.unsent:
+            self._loop.remove_writer(self._channel.fileno())
 
     @property
     def _drain_timeout(self) -> float:
@@ -206,7 +224,10 @@ def main() -> int:
     """Run the gateway; returns the exit code."""
     channel = Channel.from_env()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_run(channel))
+        code = runner.run(_run(channel))
+    if channel is not None:
+        channel.finish(LAST_WORDS)
+    return code
 
 
 if __name__ == "__main__":

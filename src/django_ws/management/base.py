@@ -115,6 +115,7 @@ class ServerCommand(BaseCommand):
             push_socket=settings.worker.push_socket,
             reload=settings.reload,
             drain_timeout=settings.worker.limits.drain_seconds,
+            start_timeout=settings.worker.limits.start_timeout,
             hang_timeout=settings.worker.limits.hang_timeout,
             max_requests=settings.max_requests,
             max_rss=settings.max_rss,

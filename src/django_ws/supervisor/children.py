@@ -62,8 +62,26 @@ class Children:
         """Wait for a signal or a word. Returns the children that have something to say."""
         if signals.fileno() not in self._selector.get_map():
             self._selector.register(signals, selectors.EVENT_READ)
-        ready = self._selector.select(max(0.0, timeout))
-        return [key.data for key, _ in ready if isinstance(key.data, Child)]
+        for child in self._children:
+            self._watch(child)
+        heard = []
+        for key, events in self._selector.select(max(0.0, timeout)):
+            if not isinstance(key.data, Child):
+                continue
+            if events & selectors.EVENT_WRITE:
+                key.data.channel.flush()
+            if events & selectors.EVENT_READ:
+                heard.append(key.data)
+        return heard
+
+    def _watch(self, child: Child) -> None:
+        """Also wait for a channel to take more while something waits to be sent."""
+        channel = child.channel
+        if channel.fileno() < 0:
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.unsent else 0)
+        if self._selector.get_key(channel).events != events:
+            self._selector.modify(channel, events, child)
 
     def hear(self, child: Child) -> list[dict[str, object]]:
         """What a child has said."""

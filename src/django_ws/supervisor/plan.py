@@ -47,6 +47,7 @@ class Plan:
         reload: replace the workers when their code changes.
         drain_timeout: seconds for an orderly stop or replacement.
         reload_timeout: the same after a change of code.
+        start_timeout: seconds until a process is ready, or killed if others run; 0 for any time.
         hang_timeout: seconds without a report of a worker, until it is killed; 0 for any time.
         max_requests: messages after which a worker is replaced; 0 for never.
         max_rss: MiB above which a worker is replaced; 0 for never.
@@ -62,6 +63,7 @@ class Plan:
     reload: bool = False
     drain_timeout: float = 30.0
     reload_timeout: float = 0.5
+    start_timeout: float = 0.0
     hang_timeout: float = 0.0
     max_requests: int = 0
     max_rss: int = 0

@@ -15,7 +15,7 @@ from .child import Child, Role, State, fate
 from .children import Children
 from .plan import Output, Plan, StartupError
 from .signals import Signals
-from .silence import Silence
+from .silence import Lateness, Silence
 from .slots import GRACE, RECYCLE_INTERVAL, Rolling, Slot
 
 __all__ = ["Supervisor"]
@@ -55,6 +55,7 @@ class Supervisor:
         self._rolling = Rolling(self._start)
         self._watcher = reload.Watcher()
         self._silence = Silence(plan.hang_timeout)
+        self._lateness = Lateness(plan.start_timeout)
         self._look_at = self._measure_at = 0.0
         self._last_failure = ""
         self._address = ("", 0)
@@ -96,6 +97,8 @@ class Supervisor:
         self._reap(now)
         for child in self._silence.look(self._children, now):
             self._kill_in_doubt(child)
+        for child in self._lateness.look(self._children, now):
+            self._late(child)
         if self._stage is Stage.RUNNING:
             self._look(now)
             self._measure(now)
@@ -103,7 +106,7 @@ class Supervisor:
 
     def _next_time(self) -> float:
         times = [child.deadline for child in self._children if child.state is State.LEAVING]
-        times.append(self._silence.look_at)
+        times += [self._silence.look_at, self._lateness.next(self._children)]
         if self._stage in (Stage.STARTING, Stage.RUNNING):
             times += [slot.start_at for slot in self._slots if slot.child is None]
         if self._stage is Stage.RUNNING and self._plan.reload:
@@ -150,6 +153,8 @@ class Supervisor:
                 self._ready(child, message)
             case {"op": "failed", "message": str(text)} if child.state is State.STARTING:
                 self._cannot_start(child, text, message)
+            case {"op": "doing", "what": str(what)}:
+                child.doing = what
             case {"op": "files", "files": list(files)}:
                 self._watcher.watch(map(str, files), child.started_at)
             case {"op": "handled", "count": int(count)}:
@@ -207,6 +212,17 @@ class Supervisor:
         if not child.killed:  # the gateway and its own silence may both tell
             logger.error("The %s does not respond; it is killed.", child)
             child.kill()
+
+    def _late(self, child: Child) -> None:
+        """A child takes too long to start, and keeps others from being replaced."""
+        text = f"The {child} is not ready after {self._plan.start_timeout:g} s: it {child.doing}"
+        if self._stage is Stage.STARTING:
+            # Nothing is lost by waiting on, and whoever sits there may be in a debugger.
+            logger.warning("%s.", text)
+            return
+        logger.error("%s; it is killed.", text)
+        child.explained = True
+        child.kill()
 
     # ------------------------------------------------------------ how children end
 

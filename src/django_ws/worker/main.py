@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import sys
 import threading
 import time
@@ -292,7 +291,7 @@ class Worker:
             self._ended.wait(seconds)
             return
         try:
-            if select.select([channel], [], [], seconds)[0]:
+            if channel.wait(seconds):
                 for message in channel.receive():
                     if message.get("op") in ("retire", "stop"):
                         self.retire(float(str(message.get("seconds", 30.0))))
