@@ -23,6 +23,7 @@ __all__ = [
     "WorkerConfig",
 ]
 
+#: The defaults of release 0.1. Now each project has endpoints of its own, which ``conf.py`` finds.
 DEFAULT_PUSH_SOCKET = "ipc:///tmp/ws_push"
 DEFAULT_SUB_SOCKET = "ipc:///tmp/ws_sub"
 DEFAULT_WEBSOCKET_URL = r"/socket(?:/(?P<namespace>\w*))?/?"
@@ -128,11 +129,13 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         host: address to listen on, without brackets.
         port: 0 for a free one.
         proxy_port: loopback port of the WSGI child; 0 for none.
+        home: what tells the project from others that have the same name, see :class:`.Hello`.
         fingerprints: digests of settings, by which the gateway notices that one has changed.
         allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
     """
 
     project: str
+    home: str = ""
     host: str = "127.0.0.1"
     port: int = 8888
     push_socket: str = DEFAULT_PUSH_SOCKET
@@ -153,6 +156,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker process works with.
 
     Attributes:
+        home: what tells the project from others that have the same name, see :class:`.Hello`.
         sub_sockets: the replies endpoint of each gateway.
         mode: one of :data:`MODES`.
         pool_size: threads whose hooks may block at a time in pool mode.
@@ -161,6 +165,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     project: str
     namespaces: dict[str, NamespaceConfig]
+    home: str = ""
     push_socket: str = DEFAULT_PUSH_SOCKET
     sub_sockets: list[str] = msgspec.field(default_factory=lambda: [DEFAULT_SUB_SOCKET])
     mode: str = "pool"

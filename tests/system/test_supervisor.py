@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -192,7 +193,8 @@ def test_what_does_not_stop_is_killed_at_the_deadline(tree):
     tree.start(drain_timeout=1.0)
     tree.until_output("READY")
     (tree.directory / "push.lock").touch()
-    (tree.directory / "push").touch()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(os.path.relpath(tree.directory / "push"))
     began = time.monotonic()
     tree.signal(signal.SIGTERM)
     assert tree.wait() == 0

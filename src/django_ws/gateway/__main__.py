@@ -22,7 +22,8 @@ import msgspec
 
 from ..options import GatewayConfig
 from ..supervisor.control import LAST_WORDS, Channel
-from ..transport.endpoints import EndpointError
+from ..transport.addresses import EndpointError, ipc_path
+from ..transport.files import find, user
 from .counters import Counters
 from .http.server import Server, ServerError
 from .logs import ControlHandler
@@ -35,6 +36,9 @@ INCARNATION = "DJANGO_WS_INCARNATION"
 
 #: Seconds to drain when the supervisor has vanished: its workers are about to end, too.
 ORPHAN_DRAIN = 5.0
+
+#: Seconds without a worker until a gateway that stands alone says so.
+ALONE = 5.0
 
 _logger = logging.getLogger("django_ws.gateway")
 
@@ -85,6 +89,8 @@ class Gateway:
             registry.close()
             return self._failed(str(error))
         self._announce(host, port, tls=bool(config.certfile))
+        if self._channel is None:
+            self._loop.call_later(ALONE, self._say_alone, registry)
         # What exists by now stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -195,6 +201,25 @@ class Gateway:
             return
         shown = f"[{host}]" if ":" in host else host
         print(f"Gateway listening at {'https' if tls else 'http'}://{shown}:{port}/", flush=True)
+
+    def _say_alone(self, registry: Registry) -> None:
+        """No worker has come: say what keeps most of them away."""
+        if registry.workers or self._stop.done():
+            return
+        config = registry.config
+        try:
+            if path := ipc_path(config.push_socket):
+                find(path)
+        except EndpointError as error:
+            _logger.error("%s", error)
+            return
+        _logger.warning(
+            "no worker has come to %s in %g s; does one run (run_wsworker), as this user (%s) and "
+            "with the same settings, PROJECT, --push-socket and --sub-socket?",
+            config.sub_socket,
+            ALONE,
+            user(os.geteuid()),
+        )
 
     def _kill(self, incarnation: str) -> None:
         if self._channel is not None:

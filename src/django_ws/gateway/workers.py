@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from ..options import GatewayConfig
-from ..transport.endpoints import may_connect
+from ..transport.addresses import EndpointError, may_connect
 from ..transport.events import EventsSender
 from ..transport.replies import RepliesReceiver
 from ..wire.codec import ReplyBatch, WireError, decode_replies, encode
@@ -36,6 +36,7 @@ from ..wire.messages import (
     Welcome,
     WorkerMessage,
 )
+from ..wire.projects import foreign_home
 from .counters import Counters
 from .session import Session
 from .sessions import Sessions
@@ -267,6 +268,13 @@ class Registry:
                 "own",
             )
             return
+        if hello.home and self.config.home and hello.home != self.config.home:
+            reason = foreign_home(hello.home, self.config.home)
+            self._remember(batch.sender)
+            logger.error("refused a worker: %s", reason)
+            reason = foreign_home(self.config.home, hello.home)
+            self._fence(identity, batch.sender, reason)
+            return
         if not may_connect(hello.endpoint, self.config.push_socket):
             self._remember(batch.sender)
             logger.error(
@@ -282,7 +290,12 @@ class Registry:
                 "same --push-socket",
             )
             return
-        self._join(batch.sender, hello)
+        try:
+            self._join(batch.sender, hello)
+        except EndpointError as error:
+            self._remember(batch.sender)
+            logger.error("refused a worker: %s", error)
+            self._fence(identity, batch.sender, str(error))
 
     def _join(self, incarnation: str, hello: Hello) -> None:
         sender = EventsSender(hello.endpoint, self._hang_timeout)
@@ -299,7 +312,11 @@ class Registry:
         limits = self.config.limits
         link.post(
             Welcome(
-                self.incarnation, link.hello.link, self.sessions.max_pending, limits.max_outgoing
+                self.incarnation,
+                link.hello.link,
+                self.sessions.max_pending,
+                limits.max_outgoing,
+                self.config.home,
             )
         )
 

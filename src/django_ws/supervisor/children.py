@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import msgspec
 
 from ..options import GatewayConfig
+from ..transport.files import remove_leftovers, sweep
 from .child import Child, Role, State
-from .leftovers import remove_leftovers
 from .plan import Plan
 from .signals import Signals
 from .slots import Slot
@@ -29,6 +29,8 @@ class Children:
         self._plan = plan
         self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
+        # What was killed together with its supervisor.
+        sweep(plan.push_socket)
 
     def __iter__(self) -> Iterator[Child]:
         return iter(tuple(self._children))
@@ -49,10 +51,16 @@ class Children:
                 config = msgspec.to_builtins(self.gateway_config)
                 child.channel.send({"op": "config", "config": config})
             case Role.WSGI:
-                listen = {"DJANGO_WS_WSGI_FD": str(plan.wsgi_socket)}
+                listen = {
+                    "DJANGO_WS_WSGI_FD": str(plan.wsgi_socket),
+                    "DJANGO_WS_HOME": plan.home,
+                }
                 child = Child(slot.role, plan.wsgi_command, listen, (plan.wsgi_socket,))
             case Role.WORKER:
-                variables = {"DJANGO_WS_FIRST": "1" if first else ""}
+                variables = {
+                    "DJANGO_WS_FIRST": "1" if first else "",
+                    "DJANGO_WS_HOME": plan.home,
+                }
                 child = Child(slot.role, plan.worker_command, variables)
         self._children.append(child)
         self._selector.register(child.channel, selectors.EVENT_READ, child)

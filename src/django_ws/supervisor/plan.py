@@ -42,6 +42,7 @@ class Plan:
         gateway: its configuration; ``None`` for workers only.
         gateway_command: what starts it.
         wsgi_command: what starts the child for the project's pages; empty for none.
+        home: where the project is at home, for its processes (:func:`.conf.home`).
         push_socket: where workers bind, for cleaning up after killed ones.
         wsgi_socket: descriptor of the listening socket that the child for the pages gets.
         reload: replace the workers when their code changes.
@@ -58,6 +59,7 @@ class Plan:
     gateway: GatewayConfig | None = None
     gateway_command: tuple[str, ...] = ()
     wsgi_command: tuple[str, ...] = ()
+    home: str = ""
     push_socket: str = ""
     wsgi_socket: int = -1
     reload: bool = False

@@ -27,6 +27,7 @@ from .executors.template import Template
 from .hangs import HangWatch
 from .link import GatewayLink
 from .receiver import Receiver
+from .waiting import GatewayWait
 
 if TYPE_CHECKING:
     from ..base import WebSocketHandler
@@ -131,8 +132,9 @@ class Worker:
             for index, socket in enumerate(sockets)
         ]
         self.receiver = Receiver(
-            self._events, links, _handlers(config), config.project, self._broken
+            self._events, links, _handlers(config), config.project, self._broken, config.home
         )
+        self._waiting = [GatewayWait(socket) for socket in sockets]
         self.executor: Executor = make_executor(config.mode, self.receiver, _settings(config))
         self.receiver.executor = self.executor
         self._started = time.time()
@@ -159,6 +161,8 @@ class Worker:
 
     def _broken(self, reason: str) -> None:
         logger.error("this worker has to end: %s", reason)
+        if not self._ready:  # so that whoever starts it sees why
+            self._tell({"op": "failed", "message": f"This worker cannot run: {reason}"})
         self._exit_code = 3
         self._ended.set()
 
@@ -230,8 +234,13 @@ class Worker:
         """Say Hello where there is a new gateway, and to the supervisor when all have answered."""
         if self._retiring:
             return
-        strangers = [link for link in self.receiver.links if not link.gateway]
-        for link in strangers:
+        strangers = []
+        for link, waiting in zip(self.receiver.links, self._waiting, strict=True):
+            waiting.note(bool(link.gateway), time.monotonic())
+            if link.gateway:
+                continue
+            strangers.append(link)
+            link.connect(waiting.take_lost())
             link.hello(
                 Hello(
                     self._events.endpoint,
@@ -241,6 +250,7 @@ class Worker:
                     self._namespaces,
                     self.config.fingerprints,
                     WIRE_VERSION,
+                    self.config.home,
                 )
             )
         waited = time.time() - self._started
@@ -263,6 +273,7 @@ class Worker:
             if not all(changes):
                 # First the number, then the look: the receiving thread does it the other way round.
                 link.number += len(self._monitors)
+                self._waiting[index].lost = True
                 if link.gateway:
                     link.gone = True
             answer = link.answer()

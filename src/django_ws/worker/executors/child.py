@@ -79,6 +79,9 @@ class _Stream:
     def receive(self) -> bytes | None:
         return None
 
+    def connect(self, *, lost: bool = False) -> None:
+        """A stream is connected from its beginning."""
+
     def close(self) -> None:
         self._socket.close()
 
