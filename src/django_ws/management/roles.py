@@ -37,7 +37,8 @@ def run_worker(command: BaseCommand, settings: Settings, channel: Channel) -> in
         channel.finish(LAST_WORDS)
         return 1
     channel.send({"op": "files", "files": loaded_files()})
-    return run(settings.worker, os.environ["DJANGO_WS_INCARNATION"], channel)
+    incarnation = os.environ["DJANGO_WS_INCARNATION"]
+    return run(settings.worker, incarnation, channel, reload=settings.reload)
 
 
 def run_pages(settings: Settings, channel: Channel) -> int:
@@ -46,8 +47,11 @@ def run_pages(settings: Settings, channel: Channel) -> int:
     Returns:
         The exit status.
     """
+    from ..supervisor import edits
     from ..supervisor.pages import LISTEN_FD, serve
 
+    if settings.reload:
+        edits.watch(channel)
     return serve(int(os.environ[LISTEN_FD]), channel, settings.worker.limits.drain_seconds)
 
 

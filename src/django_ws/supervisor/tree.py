@@ -157,6 +157,9 @@ class Supervisor:
                 child.doing = what
             case {"op": "files", "files": list(files)}:
                 self._watcher.watch(map(str, files), child.started_at)
+            case {"op": "edited", "path": str(path)} if self._plan.reload:
+                if self._watcher.heard(path):
+                    self._replace_for(path)
             case {"op": "handled", "count": int(count)}:
                 child.handled = count
                 child.reported = time.monotonic()
@@ -273,7 +276,12 @@ class Supervisor:
             return
         self._look_at = now + reload.INTERVAL
         path = self._watcher.changed()
-        if path is None:
+        if path is not None:
+            self._replace_for(path)
+
+    def _replace_for(self, path: str) -> None:
+        """A file has changed."""
+        if self._stage is not Stage.RUNNING:
             return
         logger.info("%s changed; replacing the workers.", path)
         self._last_failure = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from django.utils.module_loading import import_string
 
 from ..options import WorkerConfig
+from ..supervisor import edits
 from ..supervisor.control import Channel
 from ..supervisor.reload import loaded_files
 from ..transport.endpoints import EndpointError
@@ -57,19 +59,24 @@ ORPHAN_PATIENCE = 2.0
 READY_WITHOUT_GATEWAY = 1.0
 
 
-def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
+def run(
+    config: WorkerConfig, incarnation: str, channel: Channel | None, *, reload: bool = False
+) -> int:
     """Run a worker in this process until it is retired or stopped.
 
     Args:
         incarnation: names this process to the gateways.
         channel: to the supervisor, if there is one.
+        reload: put edited templates and the like in force.
 
     Returns:
         The exit code: 0 after retiring, 1 if it could not start, 3 if it had to end.
     """
     try:
         # A template is forked before there is a thread, a socket or a database connection.
-        template = _fork_template(config, channel) if config.mode == "multiprocess" else None
+        template = (
+            _fork_template(config, channel, reload) if config.mode == "multiprocess" else None
+        )
         worker = Worker(config, incarnation, channel)
     except EndpointError as error:
         if channel is None:
@@ -80,6 +87,8 @@ def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
     if isinstance(worker.executor, MultiprocessExecutor):
         assert template is not None
         worker.executor.use(template)
+    if reload:
+        edits.watch(channel)
     code = worker.run()
     terminate()
     return code
@@ -101,10 +110,16 @@ def _settings(config: WorkerConfig) -> Settings:
     )
 
 
-def _fork_template(config: WorkerConfig, channel: Channel | None) -> Template:
+def _fork_template(config: WorkerConfig, channel: Channel | None, reload: bool) -> Template:
     handlers, settings = _handlers(config), _settings(config)
+
+    def child(sock: socket.socket) -> None:
+        if reload:
+            edits.watch(None)  # the worker itself tells the supervisor
+        child_main(sock, handlers, settings)
+
     return Template.fork(
-        lambda sock: child_main(sock, handlers, settings),
+        child,
         close=[] if channel is None else [channel.fileno()],
     )
 
