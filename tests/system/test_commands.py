@@ -167,6 +167,33 @@ def test_serves_and_stops_without_leaving_anything(project, number):
     assert project.gone()
 
 
+LOOPS = """
+from django_ws.base import WebSocketHandler
+class Echo(WebSocketHandler):
+    def on_message(self, message):
+        self.send("one")
+        while True:
+            pass
+"""
+
+
+@pytest.mark.parametrize("mode", ["--pool", "--threaded"])
+def test_ctrl_c_beside_a_hook_that_never_ends_says_so_and_is_soon_over(project, mode):
+    project.write("handlers", LOOPS)
+    url = project.serve("0", mode)
+    with connect(url, proxy=None) as client:
+        client.send("loop")
+        assert client.recv(5) == "one"
+        began = time.monotonic()
+        project._running[-1].send_signal(signal.SIGINT)
+        project.until_output(r"waits for on_message of 'default', for \d+ s .* Ctrl-C once more", 4)
+        if mode == "--pool":
+            project._running[-1].send_signal(signal.SIGINT)
+        assert project._running[-1].wait(8) == 0
+        assert time.monotonic() - began < (4 if mode == "--pool" else 8)
+    assert project.gone()
+
+
 def test_start_up_text(project):
     project.serve("0", "--threaded", "--workers", "2", "--noreload")
     text = project.output()

@@ -30,6 +30,10 @@ from .screen import Screen, configure_logging
 __all__ = ["ServerCommand", "child_command"]
 
 
+#: Seconds for a stop under ``DEBUG``, if ``DRAIN_TIMEOUT`` is not shorter: somebody sits there.
+DEBUG_STOP = 5.0
+
+
 class ServerCommand(BaseCommand):
     """The supervisor in the foreground; in the processes it starts, what they are for.
 
@@ -122,6 +126,7 @@ class ServerCommand(BaseCommand):
             push_socket=settings.worker.push_socket,
             reload=settings.reload,
             drain_timeout=settings.worker.limits.drain_seconds,
+            stop_timeout=DEBUG_STOP if settings.worker.debug else 0.0,
             start_timeout=settings.worker.limits.start_timeout,
             hang_timeout=settings.worker.limits.hang_timeout,
             max_requests=settings.max_requests,

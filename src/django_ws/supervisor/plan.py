@@ -46,7 +46,8 @@ class Plan:
         push_socket: where workers bind, for cleaning up after killed ones.
         wsgi_socket: descriptor of the listening socket that the child for the pages gets.
         reload: replace the workers when their code changes.
-        drain_timeout: seconds for an orderly stop or replacement.
+        drain_timeout: seconds for an orderly replacement.
+        stop_timeout: seconds for an orderly stop; 0 for as long as a replacement.
         reload_timeout: the same after a change of code.
         start_timeout: seconds until a process is ready, or killed if others run; 0 for any time.
         hang_timeout: seconds without a report of a worker, until it is killed; 0 for any time.
@@ -64,6 +65,7 @@ class Plan:
     wsgi_socket: int = -1
     reload: bool = False
     drain_timeout: float = 30.0
+    stop_timeout: float = 0.0
     reload_timeout: float = 0.5
     start_timeout: float = 0.0
     hang_timeout: float = 0.0

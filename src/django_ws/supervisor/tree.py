@@ -29,6 +29,11 @@ _MEMORY_INTERVAL = 1.0
 _FAILED_GRACE = 2.0
 
 
+#: Seconds of a stop until what it waits for is said, and until it is said again.
+ASK_AFTER = 1.0
+ASK_AGAIN = 10.0
+
+
 class Stage(enum.Enum):
     """Life of the tree, in this order."""
 
@@ -51,6 +56,7 @@ class Supervisor:
         self._output = output
         self._stage = Stage.STARTING
         self._deadline = float("inf")
+        self._ask_at = float("inf")
         self._children = Children(plan)
         self._rolling = Rolling(self._start)
         self._watcher = reload.Watcher()
@@ -106,6 +112,7 @@ class Supervisor:
 
     def _next_time(self) -> float:
         times = [child.deadline for child in self._children if child.state is State.LEAVING]
+        times.append(self._ask_at)
         times += [self._silence.look_at, self._lateness.next(self._children)]
         if self._stage in (Stage.STARTING, Stage.RUNNING):
             times += [slot.start_at for slot in self._slots if slot.child is None]
@@ -165,6 +172,10 @@ class Supervisor:
                 child.reported = time.monotonic()
                 if self._plan.max_requests and count >= self._plan.max_requests:
                     self._recycle(child, f"has handled {count} messages")
+            case {"op": "busy", "hooks": str(hooks)} if hooks:
+                left = max(0.0, self._deadline - time.monotonic())
+                text = "The %s waits for %s. It is killed in %.0f s; Ctrl-C once more kills it now."
+                logger.warning(text, child, hooks, left)
             case {"op": "kill", "incarnation": str(incarnation)}:
                 for other in self._children:
                     if other.incarnation == incarnation:
@@ -327,7 +338,10 @@ class Supervisor:
 
     def _stop(self, now: float) -> None:
         seconds = self._plan.drain_timeout
+        if self._plan.stop_timeout:
+            seconds = min(seconds, self._plan.stop_timeout)
         self._stage = Stage.DRAINING
+        self._ask_at = now + ASK_AFTER
         self._deadline = now + seconds
         self._rolling.cancel()
         # What the workers need after the gateway: their on_close hooks.
@@ -340,7 +354,16 @@ class Supervisor:
                     now + seconds + min(GRACE, seconds / 4), {"op": "drain", "seconds": seconds}
                 )
 
+    def _ask_who_is_busy(self, now: float) -> None:
+        """Whoever waits for the end wants to know for what."""
+        if self._stage in (Stage.DRAINING, Stage.STOPPING) and now >= self._ask_at:
+            self._ask_at = now + ASK_AGAIN
+            for child in self._children:
+                if child.role is Role.WORKER:
+                    child.channel.send({"op": "busy"})
+
     def _go_on_stopping(self, now: float) -> None:
+        self._ask_who_is_busy(now)
         roles = {child.role for child in self._children}
         if self._stage is Stage.DRAINING and Role.GATEWAY not in roles:
             self._stage = Stage.STOPPING

@@ -22,6 +22,7 @@ from ..transport.replies import RepliesSender
 from ..transport.sockets import terminate
 from ..wire.codec import WireError, decode_answer
 from ..wire.messages import WIRE_VERSION, Fenced, Hello, NamespaceInfo, Retiring
+from .busy import busy
 from .executors import Executor, Settings, make_executor
 from .executors.child import child_main
 from .executors.multiprocess import MultiprocessExecutor
@@ -321,6 +322,9 @@ class Worker:
                 for message in channel.receive():
                     if message.get("op") in ("retire", "stop"):
                         self.retire(float(str(message.get("seconds", 30.0))))
+                    elif message.get("op") == "busy":
+                        hooks = busy(self.receiver.connections(), time.monotonic())
+                        self._tell({"op": "busy", "hooks": hooks})
         except EOFError:
             logger.warning("the supervisor is gone; ending")
             self.channel = None
