@@ -31,7 +31,7 @@ _FAILED_GRACE = 2.0
 
 #: Seconds of a stop until what it waits for is said, and until it is said again.
 ASK_AFTER = 1.0
-ASK_AGAIN = 10.0
+ASK_AGAIN = 3.0
 
 
 class Stage(enum.Enum):
@@ -172,7 +172,10 @@ class Supervisor:
                 child.reported = time.monotonic()
                 if self._plan.max_requests and count >= self._plan.max_requests:
                     self._recycle(child, f"has handled {count} messages")
-            case {"op": "busy", "hooks": str(hooks)} if hooks:
+            case {"op": "busy", "hooks": str(hooks)}:
+                child.asked = False
+                if not hooks:
+                    return
                 left = max(0.0, self._deadline - time.monotonic())
                 text = "The %s waits for %s. It is killed in %.0f s; Ctrl-C once more kills it now."
                 logger.warning(text, child, hooks, left)
@@ -359,8 +362,10 @@ class Supervisor:
         if self._stage in (Stage.DRAINING, Stage.STOPPING) and now >= self._ask_at:
             self._ask_at = now + ASK_AGAIN
             for child in self._children:
+                if child.asked:
+                    logger.warning("The %s does not answer; Ctrl-C once more kills it now.", child)
                 if child.role is Role.WORKER:
-                    child.channel.send({"op": "busy"})
+                    child.asked = child.channel.send({"op": "busy"})
 
     def _go_on_stopping(self, now: float) -> None:
         self._ask_who_is_busy(now)

@@ -323,12 +323,17 @@ class Worker:
                     if message.get("op") in ("retire", "stop"):
                         self.retire(float(str(message.get("seconds", 30.0))))
                     elif message.get("op") == "busy":
-                        hooks = busy(self.receiver.connections(), time.monotonic())
-                        self._tell({"op": "busy", "hooks": hooks})
+                        self._tell({"op": "busy", "hooks": self._busy()})
         except EOFError:
             logger.warning("the supervisor is gone; ending")
             self.channel = None
             self._orphan_until = time.monotonic() + ORPHAN_PATIENCE
+
+    def _busy(self) -> str:
+        connections = self.receiver.connections()
+        if connections and self.config.mode == "multiprocess":
+            return f"{len(connections)} connections' processes"  # what runs there, they know
+        return busy(connections, time.monotonic())
 
     def _tell(self, message: dict[str, object]) -> None:
         if self.channel is not None:
