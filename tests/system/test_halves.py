@@ -347,3 +347,24 @@ def test_what_killed_workers_left_is_gone_with_the_next_start(project):
     server = Server(project)
     until(lambda: len(project.leftovers()) == 4, 5, project.leftovers)
     server.stop()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_worker_tells_the_project_of_each_gateway_that_starts(tmp_path, mode):
+    project = Project(tmp_path)
+    halves = Halves(project)
+    try:
+        worker = Command(project, "run_wsworker", "--noreload", f"--{mode}", *project.flags)
+        known = []
+        for _ in range(2):
+            gateway = halves.gateway()
+            until_served(worker, halves.url)
+            with Client(halves, "where") as client:
+                known.append(client.ask("where"))
+            gateway.kill()
+        until(lambda: [note[1] for note in project.journal("gateway")] == known, 5, project.journal)
+        assert len(set(known)) == 2
+        assert project.journal("gateway")[0][4] == project.flags[3]
+        worker.stop()
+    finally:
+        project.remove()

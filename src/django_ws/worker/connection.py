@@ -145,6 +145,10 @@ class WorkerConnection:
         return f"{self.link.gateway}-{self.conn}"
 
     @property
+    def gateway(self) -> str:
+        return self.link.gateway
+
+    @property
     def handshake(self) -> Handshake:
         if isinstance(self._handshake, bytes):
             return decode_handshake(self._handshake)

@@ -27,6 +27,7 @@ from .executors import Executor, Settings, make_executor
 from .executors.child import child_main
 from .executors.multiprocess import MultiprocessExecutor
 from .executors.template import Template
+from .greetings import Greetings
 from .hangs import HangWatch
 from .link import GatewayLink
 from .receiver import Receiver
@@ -150,6 +151,7 @@ class Worker:
         self.receiver = Receiver(
             self._events, links, _handlers(config), config.project, self._broken, config.home
         )
+        self._greetings = Greetings()
         self._waiting = [GatewayWait(socket) for socket in sockets]
         self.executor: Executor = make_executor(config.mode, self.receiver, _settings(config))
         self.receiver.executor = self.executor
@@ -254,6 +256,7 @@ class Worker:
         for link, waiting in zip(self.receiver.links, self._waiting, strict=True):
             waiting.note(bool(link.gateway), time.monotonic())
             if link.gateway:
+                self._greetings.note(link.gateway, waiting.endpoint)
                 continue
             strangers.append(link)
             link.connect(waiting.take_lost())

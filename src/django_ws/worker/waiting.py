@@ -28,11 +28,13 @@ class GatewayWait:
     """How long one link has been without a gateway; the main thread's.
 
     Attributes:
+        endpoint: where the gateway is to be.
         lost: the link was cut, and nobody has connected it again.
     """
 
     def __init__(self, socket: _Socket) -> None:
         self._socket = socket
+        self.endpoint = socket.endpoint
         self.lost = False
         self._since = 0.0
         self._said = ""
