@@ -150,11 +150,11 @@ class Channel:
                 return False
             del self._begun[:sent]
 
-    def wait(self, timeout: float | None) -> bool:
+    def wait(self, timeout: float) -> bool:
         """Wait until something has come, and meanwhile send what could not be sent at once.
 
         Args:
-            timeout: seconds; ``None`` for any time.
+            timeout: seconds.
 
         Returns:
             Whether there is something to :meth:`receive`; False may come before the time is over.

@@ -94,7 +94,7 @@ def serve(descriptor: int, channel: Channel, seconds: float) -> int:
 def _wait_for_end(channel: Channel, default: float) -> float:
     """Wait to be told to go. Returns the seconds that there are for it."""
     while True:
-        channel.wait(None)
+        channel.wait(1.0)  # other threads may have left something to send
         try:
             messages = channel.receive()
         except EOFError:

@@ -61,14 +61,15 @@ def user(uid: int) -> str:
 
 def _check(path: str, shown: str, found: os.stat_result, kind: int) -> None:
     """Refuse what is of another kind, or another user's."""
+    where = shown if shown == f"ipc://{path}" else f"{shown}: {path}"
     if stat.S_IFMT(found.st_mode) != kind:
         what = _KINDS.get(stat.S_IFMT(found.st_mode), "a device")
         raise EndpointError(
-            f"{shown}: {path} is there already and is {what}, not {_KINDS[kind]}; {_ELSEWHERE}"
+            f"{where} is there already and is {what}, not {_KINDS[kind]}; {_ELSEWHERE}"
         )
     if found.st_uid != os.geteuid():
         raise EndpointError(
-            f"{shown}: {path} belongs to another user, {user(found.st_uid)}, while this process "
+            f"{where} belongs to another user, {user(found.st_uid)}, while this process "
             f"runs as {user(os.geteuid())}; run gateway and workers as the same user, or "
             f"{_ELSEWHERE}"
         )
