@@ -38,6 +38,8 @@ class Connection(Protocol):
     @property
     def id(self) -> str: ...
     @property
+    def gateway(self) -> str: ...
+    @property
     def namespace(self) -> str: ...
     @property
     def kwargs(self) -> Mapping[str, str]: ...
@@ -186,6 +188,11 @@ class WebSocketHandler:
     def id(self) -> str:
         """Names this connection among all of the project's."""
         return self._connection.id
+
+    @property
+    def gateway(self) -> str:
+        """Names the gateway process that holds this connection, see ``signals.gateway_started``."""
+        return self._connection.gateway
 
     @property
     def namespace(self) -> str:

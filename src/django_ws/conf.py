@@ -9,14 +9,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from django.apps import apps
-from django.conf import settings
+from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.regex_helper import normalize
 
@@ -31,6 +33,7 @@ from .options import (
     NamespaceConfig,
     WorkerConfig,
 )
+from .transport.files import default_endpoints
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
@@ -40,6 +43,8 @@ __all__ = [
     "Settings",
     "authentication_backends",
     "handler_paths",
+    "home",
+    "inherit_home",
     "limits",
     "load",
     "mode",
@@ -252,8 +257,9 @@ def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
             f"{there} is given without {missing}.",
             f"TLS needs both: give --{missing.lower()} (or DJANGO_WS[{missing!r}]), too.",
         )
-    push = values.get("PUSH_SOCKET", DEFAULT_PUSH_SOCKET)
-    if push in values.get("SUB_SOCKET", [DEFAULT_SUB_SOCKET]):
+    default_push, default_sub = _default_endpoints(values)
+    push = values.get("PUSH_SOCKET", default_push)
+    if push in values.get("SUB_SOCKET", [default_sub]):
         yield Problem(
             "E016", f"PUSH_SOCKET and SUB_SOCKET are the same: {push}.", "Give each one of its own."
         )
@@ -345,9 +351,22 @@ def _settings(
 ) -> Settings:
     debug = bool(settings.DEBUG)
     project = getattr(settings, "ROOT_URLCONF", None) or "django"
+    push, sub = _default_endpoints(values)
+    # Who names the project says by that what belongs together, wherever it lies.
+    both = {"project": project, "home": "" if "PROJECT" in values else home(), "debug": debug}
     parts: dict[str, dict[str, Any]] = {
-        "gateway": {"project": project, "debug": debug, "allowed_hosts": _allowed_hosts(debug)},
-        "worker": {"project": project, "debug": debug, "namespaces": namespaces},
+        "gateway": {
+            **both,
+            "push_socket": push,
+            "sub_socket": sub,
+            "allowed_hosts": _allowed_hosts(debug),
+        },
+        "worker": {
+            **both,
+            "push_socket": push,
+            "sub_sockets": [sub],
+            "namespaces": namespaces,
+        },
         "settings": {"reload": debug},
     }
     for name, value in values.items():
@@ -367,6 +386,39 @@ def _settings(
         worker=WorkerConfig(**worker, limits=_limits(values), fingerprints=fingerprints),
         **own,
     )
+
+
+_inherited: str | None = ""
+
+
+def inherit_home(value: str | None) -> None:
+    """Take the supervisor's word for where the project is at home.
+
+    What it starts belongs together, also if a new release lies in a directory of its own.
+
+    Args:
+        value: ``None`` for a supervisor of release 0.1, whose gateway has the endpoints of that.
+    """
+    global _inherited
+    _inherited = value
+
+
+def home() -> str:
+    """What tells this project from others of the same name: base directory, settings module."""
+    if _inherited:
+        return _inherited
+    # Overridden settings no longer tell which module they come from.
+    module = getattr(settings, "SETTINGS_MODULE", None) or os.environ.get(ENVIRONMENT_VARIABLE, "")
+    base = getattr(settings, "BASE_DIR", None)
+    if base is None:
+        base = os.path.dirname(getattr(sys.modules.get(module), "__file__", None) or "") or "."
+    return f"{os.path.realpath(base)} {module}"
+
+
+def _default_endpoints(values: Mapping[str, Any]) -> tuple[str, str]:
+    if _inherited is None:
+        return DEFAULT_PUSH_SOCKET, DEFAULT_SUB_SOCKET
+    return default_endpoints(values.get("PROJECT") or home())
 
 
 def _fingerprints(values: Mapping[str, Any], flags: Mapping[str, object]) -> dict[str, str]:

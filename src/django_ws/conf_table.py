@@ -90,6 +90,7 @@ OPTIONS: dict[str, Option] = {
     "PING_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds for a sign of life after a ping."),
     "SEND_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds that `send` waits for a slow client."),
     "DRAIN_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds for an orderly stop."),
+    "START_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds until a new process is ready."),
     "HANG_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds a worker may be unresponsive."),
     "COMPRESSION": Option(kinds.boolean, _LIMITS, "Offer permessage-deflate."),
 }

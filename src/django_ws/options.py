@@ -24,6 +24,7 @@ __all__ = [
     "WorkerConfig",
 ]
 
+#: The defaults of release 0.1. Now each project has endpoints of its own, which ``conf.py`` finds.
 DEFAULT_PUSH_SOCKET = "ipc:///tmp/ws_push"
 DEFAULT_SUB_SOCKET = "ipc:///tmp/ws_sub"
 DEFAULT_WEBSOCKET_URL = r"/socket(?:/(?P<namespace>\w*))?/?"
@@ -58,6 +59,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         close_timeout: for the peer's answer to a close frame.
         send_timeout: how long ``send`` waits for a client that does not read.
         drain_timeout: from a stop or replacement to its enforcement.
+        start_timeout: until a new process is ready; then it is killed and the old one goes on.
         hang_timeout: after so long without a heartbeat a worker counts as dead.
         compression: offer permessage-deflate (RFC 7692).
     """
@@ -77,6 +79,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     close_timeout: float = 5.0
     send_timeout: float = 10.0
     drain_timeout: float = 30.0
+    start_timeout: float = 60.0
     hang_timeout: float = 30.0
     compression: bool = False
 
@@ -140,6 +143,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         host: address to listen on, without brackets.
         port: 0 for a free one.
         proxy_port: loopback port of the WSGI child; 0 for none.
+        home: what tells the project from others that have the same name, see :class:`.Hello`.
         fingerprints: digests of settings, by which the gateway notices that one has changed.
         routes: namespaces with a URL of their own, tried in order, before ``websocket_url``, which
             leads to all others.
@@ -147,6 +151,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     project: str
+    home: str = ""
     host: str = "127.0.0.1"
     port: int = 8888
     push_socket: str = DEFAULT_PUSH_SOCKET
@@ -168,6 +173,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker process works with.
 
     Attributes:
+        home: what tells the project from others that have the same name, see :class:`.Hello`.
         sub_sockets: the replies endpoint of each gateway.
         mode: one of :data:`MODES`.
         pool_size: threads whose hooks may block at a time in pool mode.
@@ -176,6 +182,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     project: str
     namespaces: dict[str, NamespaceConfig]
+    home: str = ""
     push_socket: str = DEFAULT_PUSH_SOCKET
     sub_sockets: list[str] = msgspec.field(default_factory=lambda: [DEFAULT_SUB_SOCKET])
     mode: str = "pool"

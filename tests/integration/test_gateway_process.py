@@ -110,6 +110,16 @@ def test_starts_refuses_without_workers_and_drains(config: GatewayConfig, tmp_pa
         assert [path.name for path in tmp_path.iterdir() if path.is_socket()] == []
 
 
+def test_a_burst_of_records_leaves_when_the_supervisor_reads_again(config: GatewayConfig) -> None:
+    with supervised(msgspec.structs.replace(config, debug=True)) as running:
+        port = running.wait_for("ready")["port"]
+        for _ in range(500):  # more than the kernel takes
+            with Client(port) as client:
+                assert client.refused(Host="elsewhere.example")[0] == 400
+        for _ in range(500):
+            running.wait_for("log")
+
+
 @pytest.mark.parametrize("how", ["SIGTERM", "EOF"])
 def test_other_ways_to_stop_it(config: GatewayConfig, how: str) -> None:
     with supervised(config) as running:

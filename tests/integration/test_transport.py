@@ -22,6 +22,7 @@ from django_ws.transport import endpoints
 from django_ws.transport.endpoints import Bound, EndpointError, bind
 from django_ws.transport.events import EventsReceiver, EventsSender
 from django_ws.transport.replies import RepliesReceiver, RepliesSender
+from django_ws.transport.sockets import new_socket
 
 DEADLINE = 5.0
 
@@ -67,17 +68,17 @@ def closing() -> Iterator[Callable[[Any], Any]]:
 class Holder:
     """Another process that binds an endpoint, and does what it is told by a line."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, kind: int = zmq.PULL) -> None:
         code = """
             import sys, zmq
             from django_ws.transport.endpoints import bind
-            bound = bind(zmq.PULL, sys.argv[1])
+            bound = bind(int(sys.argv[2]), sys.argv[1])
             print("bound", flush=True)
             if sys.stdin.readline() == "close\\n":
                 bound.close()
         """
         self.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code), endpoint],
+            [sys.executable, "-c", textwrap.dedent(code), endpoint, str(int(kind))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None
@@ -171,14 +172,14 @@ def test_another_users_socket_is_not_touched(
 
 def test_what_is_no_socket_is_not_touched(directory: Path) -> None:
     (directory / "x").write_text("precious")
-    with pytest.raises(EndpointError, match="is no socket"):
+    with pytest.raises(EndpointError, match="is a regular file, not a socket"):
         bind(zmq.PULL, f"ipc://{directory}/x")
     assert (directory / "x").read_text() == "precious"
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(directory: Path) -> None:
     (directory / "x.lock").symlink_to(directory / "elsewhere")
-    with pytest.raises(EndpointError, match="cannot create its lock file"):
+    with pytest.raises(EndpointError, match="is a symbolic link, not a regular file"):
         bind(zmq.PULL, f"ipc://{directory}/x")
     assert not (directory / "elsewhere").exists()
 
@@ -344,7 +345,7 @@ def test_a_gateway_that_goes_and_comes_is_noticed(endpoint: str, closing: Any) -
     receiver.close()
     until(lambda: False in monitor.changes())
     again = closing(RepliesReceiver(endpoint))
-    until(lambda: True in monitor.changes())
+    until(lambda: sender.connect() or True in monitor.changes())
     assert sender.send(b"y", DEADLINE)
     assert receive(again)[1] == b"y"
 
@@ -367,3 +368,85 @@ def test_senders_may_take_turns_under_a_lock(endpoint: str, closing: Any) -> Non
         thread.join(DEADLINE)
     for number in range(4):
         assert [int(c) for n, c in got if int(n) == number] == list(range(50))
+
+
+# ---------------------------------------------------------------- other users of the machine
+
+
+class Impostor:
+    """Another user who has bound a path of ours, and takes whatever comes."""
+
+    def __init__(self, path: Path, kind: int) -> None:
+        self.path = path
+        self.socket = new_socket(kind)
+        self.socket.bind(f"ipc://{path}")
+        os.chown(path, 65534, -1)
+
+    def got_nothing(self) -> bool:
+        return not self.socket.poll(200)
+
+    def close(self) -> None:
+        self.socket.close(linger=0)
+        self.path.unlink(missing_ok=True)
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@as_root
+def test_nothing_is_said_to_a_gateway_of_another_user(directory: Path, closing: Any) -> None:
+    impostor = Impostor(directory / "x", zmq.ROUTER)
+    sender = closing(RepliesSender(f"ipc://{directory}/x", 5))
+    assert "belongs to another user" in sender.refusal
+    assert not sender.send(b"secret", 0.1)
+    assert impostor.got_nothing()
+    impostor.close()
+    receiver = closing(RepliesReceiver(f"ipc://{directory}/x"))
+    assert sender.send(b"for us", DEADLINE)
+    assert receive(receiver)[1] == b"for us"
+    assert sender.refusal == ""
+
+
+@as_root
+def test_nothing_is_said_to_who_takes_the_place_of_our_gateway(
+    directory: Path, closing: Any
+) -> None:
+    gateway = closing(Holder(f"ipc://{directory}/x", zmq.ROUTER))
+    sender = closing(RepliesSender(f"ipc://{directory}/x", 5))
+    assert sender.send(b"for us", DEADLINE)
+    gateway.kill()
+    (directory / "x").unlink()
+    impostor = closing(Impostor(directory / "x", zmq.ROUTER))
+    # What it takes before it has noticed the end is lost with the old link.
+    until(lambda: not sender.send(b"secret", 0.02))
+    assert not sender.send(b"secret", 0.1)
+    assert impostor.got_nothing()
+    assert "belongs to another user" in sender.refusal
+
+
+def test_a_socket_that_was_exchanged_while_connecting_gets_nothing(
+    directory: Path, closing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory / "other").mkdir()
+    closing(bind(zmq.ROUTER, f"ipc://{directory}/other/x"))
+    impostor = closing(bind(zmq.ROUTER, f"ipc://{directory}/x"))
+    connect = zmq.Socket.connect
+
+    def swap(self: Any, endpoint: str) -> None:
+        connect(self, endpoint)
+        monkeypatch.undo()
+        until(lambda: int(self.get(zmq.EVENTS)) & zmq.POLLOUT)
+        os.rename(directory / "other" / "x", directory / "x")
+
+    monkeypatch.setattr(zmq.Socket, "connect", swap)
+    sender = closing(RepliesSender(f"ipc://{directory}/x", 5))
+    assert sender.send(b"for whom it may concern", DEADLINE)
+    assert not impostor.socket.poll(100)
+
+
+@as_root
+def test_nothing_is_said_to_a_worker_of_another_user(directory: Path, closing: Any) -> None:
+    impostor = closing(Impostor(directory / "x", zmq.PULL))
+    with pytest.raises(EndpointError, match="belongs to another user"):
+        EventsSender(f"ipc://{directory}/x", 5)
+    assert impostor.got_nothing()

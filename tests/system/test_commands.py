@@ -167,6 +167,39 @@ def test_serves_and_stops_without_leaving_anything(project, number):
     assert project.gone()
 
 
+LOOPS = """
+from django_ws.base import WebSocketHandler
+class Echo(WebSocketHandler):
+    def on_message(self, message):
+        self.send("one")
+        self.wait(0.1)
+        while True:
+            pass
+"""
+
+
+HOOK = r"waits for on_message of 'default', for \d+ s "
+#: Under gevent such a loop keeps everything else from running.
+SAID = {"--gevent": "does not answer", "--multiprocess": "waits for 1 connections' processes"}
+
+
+@pytest.mark.parametrize("mode", ["--pool", "--threaded", "--gevent", "--multiprocess"])
+def test_ctrl_c_beside_a_hook_that_never_ends_says_so_and_is_soon_over(project, mode):
+    project.write("handlers", LOOPS)
+    url = project.serve("0", mode)
+    with connect(url, proxy=None) as client:
+        client.send("loop")
+        assert client.recv(5) == "one"
+        began = time.monotonic()
+        project._running[-1].send_signal(signal.SIGINT)
+        project.until_output(SAID.get(mode, HOOK) + ".*Ctrl-C once more", 6)
+        if mode != "--threaded":
+            project._running[-1].send_signal(signal.SIGINT)
+        assert project._running[-1].wait(8) == 0
+        assert time.monotonic() - began < 8
+    assert project.gone()
+
+
 def test_start_up_text(project):
     project.serve("0", "--threaded", "--workers", "2", "--noreload")
     text = project.output()
@@ -313,6 +346,71 @@ def test_pages_on_the_same_port(project):
     assert echo(url) == "one hello"
     assert project.stop() == 0
     assert project.gone()
+
+
+RENDERS = """
+from django.template.loader import render_to_string
+from django_ws.base import WebSocketHandler
+class Echo(WebSocketHandler):
+    def on_message(self, message):
+        self.send(render_to_string("page.html"))
+"""
+
+TEMPLATES = """
+TEMPLATES = [{
+    "BACKEND": "django.template.backends.django.DjangoTemplates",
+    "DIRS": [Path(__file__).parent / "templates"],
+}]
+"""
+
+
+@pytest.mark.parametrize("mode", ["--pool", "--multiprocess"])
+def test_an_edited_template_is_in_force_at_once_and_no_process_replaced(project, mode):
+    template = project.directory / "templates" / "page.html"
+    template.parent.mkdir()
+    template.write_text("one")
+    project.write("settings", SETTINGS + TEMPLATES)
+    project.write("handlers", RENDERS)
+    project.write("urls", URLS.replace('HttpResponse("a page")', 'render(request, "page.html")'))
+    with (project.directory / "urls.py").open("a") as file:
+        file.write("from django.shortcuts import render\n")
+    url = project.serve("0", "--wsgi", mode)
+    pages = url.replace("ws://", "http://").removesuffix("/socket")
+
+    def page() -> str:
+        with urllib.request.urlopen(pages + "/", timeout=5) as response:
+            return response.read().decode()
+
+    def answer() -> str:
+        client.send("")
+        return str(client.recv(5))
+
+    with connect(url, proxy=None) as client:
+        assert (page(), answer()) == ("one", "one")
+        template.write_text("two")
+        deadline = time.monotonic() + 5
+        while (page(), answer()) != ("two", "two"):
+            assert time.monotonic() < deadline, project.output()
+    assert "replacing" not in project.output()
+
+
+def test_a_watched_file_that_nobody_deals_with_replaces_the_workers_once(project):
+    (project.directory / "watched.txt").write_text("one")
+    project.write("handlers", HANDLERS + WATCHES)
+    project.serve("0", "--workers", "2")
+    (project.directory / "watched.txt").write_text("two")
+    project.until_output(r"(?s)watched.txt changed; .*worker \d+ is ready.*worker \d+ is ready")
+    assert project.output().count("changed; replacing") == 1
+
+
+WATCHES = """
+from pathlib import Path
+from django.dispatch import receiver
+from django.utils.autoreload import autoreload_started
+@receiver(autoreload_started)
+def watch(sender, **kwargs):
+    sender.extra_files.add(Path(__file__).parent / "watched.txt")
+"""
 
 
 def test_the_halves_apart(project):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
+import socket
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -233,3 +236,135 @@ def test_a_gateway_that_stands_still_does_not_hold_up_the_other_one(side_by_side
         assert still.ask("after") == "after"
     for flooder in flooders:
         flooder.socket.close()
+
+
+def test_two_checkouts_with_default_sockets_do_not_meet(tmp_path, monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="ws") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        projects = [Project(tmp_path / name) for name in ("one", "two")]
+        try:
+            for project in projects:
+                project.flags = []
+            one, two = servers = [Server(project) for project in projects]
+            with Client(one, "state") as first, Client(two, "state") as second:
+                pids = [int(client.ask("x").split()[1]) for client in (first, second)]
+            assert pids == [server.workers()[0].pid for server in servers]
+            for server in servers:
+                server.stop()
+            assert os.listdir(runtime) == ["django-ws"]
+            assert os.listdir(f"{runtime}/django-ws") == []
+        finally:
+            for project in projects:
+                project.remove()
+
+
+def test_a_worker_of_another_checkout_is_refused_with_both_named(tmp_path):
+    ours, theirs = Project(tmp_path / "ours"), Project(tmp_path / "theirs")
+    theirs.flags = ours.flags
+    halves = Halves(ours)
+    try:
+        gateway, worker = halves.gateway(), halves.worker()
+        until_served(worker, halves.url)
+        stranger = Command(theirs, "run_wsworker", "--noreload", *theirs.flags)
+        assert stranger.process.wait(20) == 1
+        for output in (stranger.output(), gateway.output()):
+            assert f"{ours.directory} (settings 'settings')" in output
+            assert f"{theirs.directory} (settings 'settings')" in output
+        assert "CommandError: This worker cannot run" in stranger.output()
+        with Client(halves) as client:
+            assert client.ask("hello") == "hello"
+        worker.stop()
+        gateway.stop()
+    finally:
+        ours.remove()
+        theirs.remove()
+
+
+def test_a_release_in_a_directory_of_its_own_goes_on_if_the_project_has_a_name(tmp_path):
+    named = {"DJANGO_WS": {"PROJECT": "shop"}}
+    before, after = Project(tmp_path / "before", **named), Project(tmp_path / "after", **named)
+    after.flags = before.flags
+    halves = Halves(before)
+    try:
+        gateway = halves.gateway()
+        worker = Command(after, "run_wsworker", "--noreload", *after.flags)
+        until_served(worker, halves.url)
+        worker.stop()
+        gateway.stop()
+    finally:
+        before.remove()
+        after.remove()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_halves_of_two_users_both_say_what_is_wrong(tmp_path):
+    project = Project(tmp_path)
+    halves = Halves(project)
+    try:
+        gateway, worker = halves.gateway(), halves.worker()
+        until_served(worker, halves.url)
+        gateway.stop()
+        # As if it had been started by nobody: the file is all that the others see.
+        with socket.socket(socket.AF_UNIX) as impostor:
+            path = project.flags[3].removeprefix("ipc://")
+            impostor.bind(path)
+            impostor.listen()
+            os.chown(path, 65534, -1)
+            worker.until_output("belongs to another user, 'nobody', while this process runs as", 3)
+            second = Command(project, "run_wsgateway", "0", *project.flags)
+            assert second.process.wait(10) == 1
+            assert "belongs to another user, 'nobody'" in second.output()
+            assert worker.output().count("belongs to another user") == 1
+        os.unlink(path)
+        gateway = halves.gateway()
+        until_served(worker, halves.url)
+        worker.stop()
+        gateway.stop()
+    finally:
+        project.remove()
+
+
+def test_each_half_says_that_it_waits_for_the_other(tmp_path):
+    project = Project(tmp_path)
+    halves = Halves(project)
+    try:
+        worker = halves.worker()
+        project.flags[3] += "2"
+        gateway = halves.gateway()
+        gateway.until_output("no worker has come to .* does one run", 10)
+        worker.until_output("no gateway has answered at .* does one run", 10)
+        gateway.stop()
+        worker.stop()
+    finally:
+        project.remove()
+
+
+def test_what_killed_workers_left_is_gone_with_the_next_start(project):
+    server = Server(project, "--workers", "3")
+    until(lambda: len(project.leftovers()) == 8, 10, project.leftovers)
+    server.kill()
+    assert len(project.leftovers()) == 8
+    server = Server(project)
+    until(lambda: len(project.leftovers()) == 4, 5, project.leftovers)
+    server.stop()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_worker_tells_the_project_of_each_gateway_that_starts(tmp_path, mode):
+    project = Project(tmp_path)
+    halves = Halves(project)
+    try:
+        worker = Command(project, "run_wsworker", "--noreload", f"--{mode}", *project.flags)
+        known = []
+        for _ in range(2):
+            gateway = halves.gateway()
+            until_served(worker, halves.url)
+            with Client(halves, "where") as client:
+                known.append(client.ask("where"))
+            gateway.kill()
+        until(lambda: [note[1] for note in project.journal("gateway")] == known, 5, project.journal)
+        assert len(set(known)) == 2
+        assert project.journal("gateway")[0][4] == project.flags[3]
+        worker.stop()
+    finally:
+        project.remove()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,6 +33,9 @@ behaviour = json.load(open("behaviour")).get(role, {})
 note(event="started")
 if "exit" in behaviour:
     sys.exit(behaviour["exit"])
+if behaviour.get("hangs"):
+    channel.send({"op": "doing", "what": "imports the handlers"})
+    time.sleep(60)
 if "failed" in behaviour:
     channel.send({"op": "failed", "message": behaviour["failed"], "files": behaviour["files"]})
     sys.exit(1)
@@ -63,7 +67,8 @@ while True:
 SUPERVISE = """
 import json, logging, sys
 from django_ws.options import GatewayConfig
-from django_ws.supervisor import Plan, StartupError, Supervisor
+from django_ws.supervisor.plan import Plan, StartupError
+from django_ws.supervisor.tree import Supervisor
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 class Output:
     def ready(self, host, port):
@@ -188,7 +193,8 @@ def test_what_does_not_stop_is_killed_at_the_deadline(tree):
     tree.start(drain_timeout=1.0)
     tree.until_output("READY")
     (tree.directory / "push.lock").touch()
-    (tree.directory / "push").touch()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(os.path.relpath(tree.directory / "push"))
     began = time.monotonic()
     tree.signal(signal.SIGTERM)
     assert tree.wait() == 0
@@ -296,6 +302,30 @@ def test_new_code_that_cannot_start_leaves_the_old_running_until_it_is_right(tre
     (retired,) = tree.journal(op="retire")
     assert (retired["pid"], retired["seconds"]) == (old["pid"], 0.5)
     assert tree.output().count("FAILED") == 1
+
+
+def test_a_successor_that_never_gets_ready_does_not_keep_off_the_next(tree):
+    tree.start(start_timeout=0.5)
+    tree.until_output("READY")
+    (old,) = tree.journal(role="worker", event="started")
+    tree.behave(worker={"hangs": True})
+    tree.signal(signal.SIGHUP)
+    tree.until_output("is not ready after 0.5 s: it imports the handlers; it is killed.")
+    assert exists(old["pid"])
+    tree.behave()
+    tree.until(lambda: len(tree.alive()) == 2)
+    tree.signal(signal.SIGHUP)
+    tree.until(lambda: not exists(old["pid"]))
+    assert [entry["pid"] for entry in tree.journal(op="retire")] == [old["pid"]]
+
+
+def test_a_first_start_that_takes_long_is_said_but_goes_on(tree):
+    tree.behave(worker={"hangs": True})
+    tree.start(start_timeout=0.2)
+    tree.until_output("is not ready after 0.2 s: it imports the handlers.")
+    assert tree.process.poll() is None
+    tree.signal(signal.SIGINT)
+    assert tree.wait() == 0
 
 
 def test_a_worker_is_replaced_after_so_many_messages(tree):

@@ -103,7 +103,7 @@ def test_handlers_setting(
         ({"WEBSOCKET_URL": "("}, "E014", "no regular expression"),
         ({"CERTFILE": "/nowhere", "KEYFILE": __file__}, "E015", "cannot be read"),
         ({"PUSH_SOCKET": "tcp://0.0.0.0:9000"}, "E016", "must stay on loopback"),
-        ({"PUSH_SOCKET": "ipc:///tmp/ws_sub"}, "E016", "are the same"),
+        ({"PUSH_SOCKET": "ipc:///tmp/x", "SUB_SOCKET": "ipc:///tmp/x"}, "E016", "are the same"),
         ({"KEYFILE": __file__}, "E017", "KEYFILE is given without CERTFILE"),
         ({"PUSH_SOCKET": f"ipc:///{'x' * 100}"}, "W002", "no room for the suffix"),
     ],

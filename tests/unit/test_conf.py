@@ -12,24 +12,61 @@ from django.core.exceptions import ImproperlyConfigured
 from django_ws import conf
 from django_ws.conf_table import OPTIONS
 from django_ws.options import GatewayConfig, Limits, NamespaceConfig, WorkerConfig
+from django_ws.transport.files import default_endpoints
 
 
 def test_defaults(settings: LazySettings) -> None:
     loaded = conf.load({})
+    home = f"{Path(__file__).parents[1]} tests.settings"
+    push, sub = default_endpoints(home)
     assert loaded.gateway == GatewayConfig(
         project="tests.urls",
+        home=home,
+        push_socket=push,
+        sub_socket=sub,
         host="0.0.0.0",
         allowed_hosts=settings.ALLOWED_HOSTS,
         fingerprints=loaded.gateway.fingerprints,
     )
     assert loaded.worker == WorkerConfig(
         project="tests.urls",
+        home=home,
+        push_socket=push,
+        sub_sockets=[sub],
         namespaces=loaded.worker.namespaces,
         limits=Limits(),
         fingerprints=loaded.worker.fingerprints,
     )
     assert (loaded.workers, loaded.gateways, loaded.reload, loaded.wsgi) == (1, 1, False, False)
     assert (loaded.max_requests, loaded.max_rss) == (0, 0)
+
+
+def test_two_checkouts_are_two_projects_unless_they_say_otherwise(settings: LazySettings) -> None:
+    def identity(base: str, **own: str) -> tuple[str, str, str]:
+        settings.BASE_DIR = base
+        settings.DJANGO_WS = own
+        gateway = conf.load({}).gateway
+        return gateway.project, gateway.home, gateway.sub_socket
+
+    one, two = identity("/srv/one"), identity("/srv/two")
+    assert one == ("tests.urls", "/srv/one tests.settings", one[2])
+    assert one[2] != two[2]
+    named = identity("/srv/one", PROJECT="shop")
+    assert named == identity("/srv/two", PROJECT="shop") == ("shop", "", named[2])
+    assert named[2] not in (one[2], two[2])
+    given = identity("/srv/one", SUB_SOCKET="ipc:///tmp/ws_sub")
+    assert given[2] == "ipc:///tmp/ws_sub"
+
+
+def test_a_child_has_its_supervisors_home(settings: LazySettings) -> None:
+    settings.BASE_DIR = "/srv/releases/2"
+    try:
+        conf.inherit_home("/srv/releases/1 settings")
+        assert conf.load({}).worker.home == "/srv/releases/1 settings"
+        conf.inherit_home(None)  # a supervisor of release 0.1 does not tell
+        assert conf.load({}).worker.sub_sockets == ["ipc:///tmp/ws_sub"]
+    finally:
+        conf.inherit_home("")
 
 
 def test_debug_changes_defaults(settings: LazySettings) -> None:

@@ -8,6 +8,7 @@ channel. Standing alone (``run_wsgateway``), the configuration is JSON on the de
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -20,8 +21,9 @@ from collections.abc import Callable
 import msgspec
 
 from ..options import GatewayConfig
-from ..supervisor.control import Channel
-from ..transport.endpoints import EndpointError
+from ..supervisor.control import LAST_WORDS, Channel
+from ..transport.addresses import EndpointError, ipc_path
+from ..transport.files import find, user
 from .counters import Counters
 from .http.server import Server, ServerError
 from .logs import ControlHandler, StrangersFilter
@@ -34,6 +36,9 @@ INCARNATION = "DJANGO_WS_INCARNATION"
 
 #: Seconds to drain when the supervisor has vanished: its workers are about to end, too.
 ORPHAN_DRAIN = 5.0
+
+#: Seconds without a worker until a gateway that stands alone says so.
+ALONE = 5.0
 
 _logger = logging.getLogger("django_ws.gateway")
 
@@ -84,6 +89,8 @@ class Gateway:
             registry.close()
             return self._failed(str(error))
         self._announce(host, port, tls=bool(config.certfile))
+        if self._channel is None:
+            self._loop.call_later(ALONE, self._say_alone, registry)
         # What exists by now stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -105,6 +112,8 @@ class Gateway:
             for number in (signal.SIGINT, signal.SIGHUP):
                 self._loop.add_signal_handler(number, lambda: None)
             self._loop.add_reader(self._channel.fileno(), self._on_control)
+            # Log records come from any thread.
+            self._channel.on_unsent = self._on_unsent
             self._on_control()
 
     def _on_hangup(self) -> None:
@@ -147,6 +156,21 @@ class Gateway:
                 case {"op": "drain", "seconds": float() | int() as seconds}:
                     self._drain(seconds)
 
+    def _on_unsent(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: main() sends the rest
+            self._loop.call_soon_threadsafe(self._send_later)
+
+    def _send_later(self) -> None:
+        """Something waits: send it as soon as the supervisor reads on."""
+        assert self._channel is not None
+        if self._channel.unsent and self._channel.fileno() >= 0:
+            self._loop.add_writer(self._channel.fileno(), self._on_room)
+
+    def _on_room(self) -> None:
+        assert self._channel is not None
+        if not self._channel.flush() or not self._channel.unsent:
+            self._loop.remove_writer(self._channel.fileno())
+
     @property
     def _drain_timeout(self) -> float:
         if self._config.done() and not self._config.exception():
@@ -179,6 +203,25 @@ class Gateway:
         shown = f"[{host}]" if ":" in host else host
         print(f"Gateway listening at {'https' if tls else 'http'}://{shown}:{port}/", flush=True)
 
+    def _say_alone(self, registry: Registry) -> None:
+        """No worker has come: say what keeps most of them away."""
+        if registry.workers or self._stop.done():
+            return
+        config = registry.config
+        try:
+            if path := ipc_path(config.push_socket):
+                find(path)
+        except EndpointError as error:
+            _logger.error("%s", error)
+            return
+        _logger.warning(
+            "no worker has come to %s in %g s; does one run (run_wsworker), as this user (%s) and "
+            "with the same settings, PROJECT, --push-socket and --sub-socket?",
+            config.sub_socket,
+            ALONE,
+            user(os.geteuid()),
+        )
+
     def _kill(self, incarnation: str) -> None:
         if self._channel is not None:
             self._channel.send({"op": "kill", "incarnation": incarnation})
@@ -207,7 +250,10 @@ def main() -> int:
     """Run the gateway; returns the exit code."""
     channel = Channel.from_env()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_run(channel))
+        code = runner.run(_run(channel))
+    if channel is not None:
+        channel.finish(LAST_WORDS)
+    return code
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..options import GatewayConfig
-from ..transport.endpoints import may_connect
+from ..transport.addresses import EndpointError, may_connect
 from ..transport.events import EventsSender
 from ..transport.replies import RepliesReceiver
 from ..wire.codec import ReplyBatch, encode
@@ -26,6 +26,7 @@ from ..wire.messages import (
     Role,
     Welcome,
 )
+from ..wire.projects import foreign_home
 from .counters import Counters
 from .dispatch import Dispatch
 from .drift import Drift
@@ -221,6 +222,9 @@ class Registry:
                 f"this gateway serves {self.config.project!r}: give each project sockets of its "
                 "own",
             )
+        elif hello.home and self.config.home and hello.home != self.config.home:
+            self._refuse(batch.sender, "a worker: %s", foreign_home(hello.home, self.config.home))
+            self._fence(identity, batch.sender, foreign_home(self.config.home, hello.home))
         elif not may_connect(hello.endpoint, self.config.push_socket):
             self._refuse(
                 batch.sender,
@@ -236,7 +240,11 @@ class Registry:
                 "same --push-socket",
             )
         else:
-            self._join(identity, batch.sender, hello)
+            try:
+                self._join(identity, batch.sender, hello)
+            except EndpointError as error:
+                self._refuse(batch.sender, "a worker: %s", str(error))
+                self._fence(identity, batch.sender, str(error))
 
     def _refuse(self, incarnation: str, why: str, *args: str) -> None:
         """Say once why a worker is refused. It may be another one that uses its name, so its name
@@ -264,7 +272,11 @@ class Registry:
         limits = self.config.limits
         worker.post(
             Welcome(
-                self.incarnation, worker.hello.link, self.sessions.max_pending, limits.max_outgoing
+                self.incarnation,
+                worker.hello.link,
+                self.sessions.max_pending,
+                limits.max_outgoing,
+                self.config.home,
             )
         )
 

@@ -22,10 +22,16 @@ from ..supervisor.child import python_command
 from ..supervisor.control import Channel
 from ..supervisor.plan import Plan, StartupError
 from ..supervisor.tree import Supervisor
+from ..transport.addresses import EndpointError
+from ..transport.files import make_directories
 from . import flags, roles
 from .screen import Screen, configure_logging
 
 __all__ = ["ServerCommand", "child_command"]
+
+
+#: Seconds for a stop under ``DEBUG``, if ``DRAIN_TIMEOUT`` is not shorter: somebody sits there.
+DEBUG_STOP = 5.0
 
 
 class ServerCommand(BaseCommand):
@@ -58,9 +64,11 @@ class ServerCommand(BaseCommand):
         channel = Channel.from_env()
         # Without a channel the role is only inherited: from a handler that starts a server.
         role = os.environ.get("DJANGO_WS_ROLE") if channel else None
+        home = os.environ.pop("DJANGO_WS_HOME", None)
         if channel is None or role not in ("worker", "wsgi"):
             self._supervise(given, verbosity)
             return
+        conf.inherit_home(home)
         settings = self._load(given)
         configure_logging()
         if role == "worker":
@@ -69,9 +77,11 @@ class ServerCommand(BaseCommand):
 
     def _load(self, given: dict[str, object]) -> conf.Settings:
         try:
-            return conf.load(given)
-        except ImproperlyConfigured as error:
+            settings = conf.load(given)
+            make_directories([settings.worker.push_socket, *settings.worker.sub_sockets])
+        except (ImproperlyConfigured, EndpointError) as error:
             raise CommandError(str(error)) from None
+        return settings
 
     def _supervise(self, given: dict[str, object], verbosity: int) -> None:
         found = [each for each in checks.check_settings() if not each.is_silenced()]
@@ -112,9 +122,12 @@ class ServerCommand(BaseCommand):
             gateway_command=python_command("-m", "django_ws.gateway"),
             wsgi_command=child_command() if listening is not None else (),
             wsgi_socket=listening.fileno() if listening is not None else -1,
+            home=conf.home(),
             push_socket=settings.worker.push_socket,
             reload=settings.reload,
             drain_timeout=settings.worker.limits.drain_seconds,
+            stop_timeout=DEBUG_STOP if settings.worker.debug else 0.0,
+            start_timeout=settings.worker.limits.start_timeout,
             hang_timeout=settings.worker.limits.hang_timeout,
             max_requests=settings.max_requests,
             max_rss=settings.max_rss,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from django.core.management.base import CommandError
 
-from ..options import DEFAULT_PUSH_SOCKET, DEFAULT_SUB_SOCKET, DEFAULT_WEBSOCKET_URL
+from ..options import DEFAULT_WEBSOCKET_URL
 
 __all__ = [
     "add_gateway_flags",
@@ -27,13 +27,14 @@ def add_link_flags(parser: ArgumentParser) -> None:
     group.add_argument(
         "--push-socket",
         metavar="ENDPOINT",
-        help=f"ZeroMQ endpoint of the events for Django (default: {DEFAULT_PUSH_SOCKET}).",
+        help="ZeroMQ endpoint of the events for Django (default: the project's own, in a directory "
+        "that only this user can open).",
     )
     group.add_argument(
         "--sub-socket",
         metavar="ENDPOINT",
         help="ZeroMQ endpoint of the responses from Django "
-        f"(default: {DEFAULT_SUB_SOCKET}); workers take several, separated by commas.",
+        "(default: beside that of the events); workers take several, separated by commas.",
     )
 
 

@@ -15,7 +15,7 @@ from django.core.management.base import (
 from django.db import connections
 
 from ..conf import Settings
-from ..supervisor.control import Channel
+from ..supervisor.control import LAST_WORDS, Channel
 from ..supervisor.reload import files_of, loaded_files
 
 __all__ = ["run_pages", "run_worker"]
@@ -27,20 +27,18 @@ def run_worker(command: BaseCommand, settings: Settings, channel: Channel) -> in
     Returns:
         The exit status.
     """
+    channel.send({"op": "doing", "what": "checks the project"})
     try:
         _check(command, first=bool(os.environ.get("DJANGO_WS_FIRST")))
+        channel.send({"op": "doing", "what": "imports the handlers"})
         from ..worker.main import run
-    except SystemCheckError as error:
-        channel.send(_failure(error, str(error), checks=True))
-        return 1
-    except CommandError as error:
-        channel.send(_failure(error, str(error)))
-        return 1
     except Exception as error:
-        channel.send(_failure(error, "".join(traceback.format_exception(error)).rstrip()))
+        channel.send(_failure(error))
+        channel.finish(LAST_WORDS)
         return 1
     channel.send({"op": "files", "files": loaded_files()})
-    return run(settings.worker, os.environ["DJANGO_WS_INCARNATION"], channel)
+    incarnation = os.environ["DJANGO_WS_INCARNATION"]
+    return run(settings.worker, incarnation, channel, reload=settings.reload)
 
 
 def run_pages(settings: Settings, channel: Channel) -> int:
@@ -49,8 +47,11 @@ def run_pages(settings: Settings, channel: Channel) -> int:
     Returns:
         The exit status.
     """
+    from ..supervisor import edits
     from ..supervisor.pages import LISTEN_FD, serve
 
+    if settings.reload:
+        edits.watch(channel)
     return serve(int(os.environ[LISTEN_FD]), channel, settings.worker.limits.drain_seconds)
 
 
@@ -66,10 +67,13 @@ def _check(command: BaseCommand, *, first: bool) -> None:
     connections.close_all()
 
 
-def _failure(error: BaseException, text: str, *, checks: bool = False) -> dict[str, object]:
+def _failure(error: Exception) -> dict[str, object]:
+    text = str(error)
+    if not isinstance(error, CommandError):
+        text = "".join(traceback.format_exception(error)).rstrip()
     return {
         "op": "failed",
         "message": text,
-        "checks": checks,
+        "checks": isinstance(error, SystemCheckError),
         "files": sorted({*files_of(error), *loaded_files()}),
     }

@@ -41,7 +41,7 @@ def report(exception: BaseException) -> bool:
     import traceback
 
     # Here, because only the script's own path setup may have made the package importable.
-    from django_ws.supervisor.control import Channel
+    from django_ws.supervisor.control import LAST_WORDS, Channel
     from django_ws.supervisor.reload import files_of, loaded_files
 
     channel = Channel.from_env()
@@ -52,13 +52,14 @@ def report(exception: BaseException) -> bool:
         "<frozen runpy>",
     ):
         exception.__traceback__ = exception.__traceback__.tb_next
-    return channel.send(
-        {
-            "op": "failed",
-            "message": "".join(traceback.format_exception(exception)).rstrip(),
-            "files": sorted({*files_of(exception), *loaded_files()}),
-        }
-    )
+    message: dict[str, object] = {
+        "op": "failed",
+        "message": "".join(traceback.format_exception(exception)).rstrip(),
+        "files": sorted({*files_of(exception), *loaded_files()}),
+    }
+    told = channel.send(message)
+    channel.finish(LAST_WORDS)
+    return told
 
 
 def script_directory(script: str) -> str:

@@ -69,6 +69,8 @@ class Child:
         reported: when it last said so, on the monotonic clock; 0 before it works.
         killed: SIGKILL is on its way.
         explained: it has said why it cannot start.
+        asked: it was asked what it is busy with, and has not answered.
+        doing: what it is at while it starts, in words that follow "it".
     """
 
     def __init__(
@@ -87,6 +89,8 @@ class Child:
         self.reported = 0.0
         self.killed = False
         self.explained = False
+        self.asked = False
+        self.doing = "loads the project" if role is not Role.GATEWAY else "binds its sockets"
         self.started = time.monotonic()
         self.started_at = time.time()
         self.channel, theirs = Channel.pair()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import msgspec
 
 from ..options import GatewayConfig
+from ..transport.files import remove_leftovers, sweep
 from .child import Child, Role, State
-from .leftovers import remove_leftovers
 from .plan import Plan
 from .signals import Signals
 from .slots import Slot
@@ -29,6 +29,8 @@ class Children:
         self._plan = plan
         self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
+        # What was killed together with its supervisor.
+        sweep(plan.push_socket)
 
     def __iter__(self) -> Iterator[Child]:
         return iter(tuple(self._children))
@@ -49,10 +51,16 @@ class Children:
                 config = msgspec.to_builtins(self.gateway_config)
                 child.channel.send({"op": "config", "config": config})
             case Role.WSGI:
-                listen = {"DJANGO_WS_WSGI_FD": str(plan.wsgi_socket)}
+                listen = {
+                    "DJANGO_WS_WSGI_FD": str(plan.wsgi_socket),
+                    "DJANGO_WS_HOME": plan.home,
+                }
                 child = Child(slot.role, plan.wsgi_command, listen, (plan.wsgi_socket,))
             case Role.WORKER:
-                variables = {"DJANGO_WS_FIRST": "1" if first else ""}
+                variables = {
+                    "DJANGO_WS_FIRST": "1" if first else "",
+                    "DJANGO_WS_HOME": plan.home,
+                }
                 child = Child(slot.role, plan.worker_command, variables)
         self._children.append(child)
         self._selector.register(child.channel, selectors.EVENT_READ, child)
@@ -62,8 +70,26 @@ class Children:
         """Wait for a signal or a word. Returns the children that have something to say."""
         if signals.fileno() not in self._selector.get_map():
             self._selector.register(signals, selectors.EVENT_READ)
-        ready = self._selector.select(max(0.0, timeout))
-        return [key.data for key, _ in ready if isinstance(key.data, Child)]
+        for child in self._children:
+            self._watch(child)
+        heard = []
+        for key, events in self._selector.select(max(0.0, timeout)):
+            if not isinstance(key.data, Child):
+                continue
+            if events & selectors.EVENT_WRITE:
+                key.data.channel.flush()
+            if events & selectors.EVENT_READ:
+                heard.append(key.data)
+        return heard
+
+    def _watch(self, child: Child) -> None:
+        """Also wait for a channel to take more while something waits to be sent."""
+        channel = child.channel
+        if channel.fileno() < 0:
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.unsent else 0)
+        if self._selector.get_key(channel).events != events:
+            self._selector.modify(channel, events, child)
 
     def hear(self, child: Child) -> list[dict[str, object]]:
         """What a child has said."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 import threading
 from typing import Any
@@ -94,15 +93,13 @@ def serve(descriptor: int, channel: Channel, seconds: float) -> int:
 
 def _wait_for_end(channel: Channel, default: float) -> float:
     """Wait to be told to go. Returns the seconds that there are for it."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(channel, selectors.EVENT_READ)
-        while True:
-            selector.select()
-            try:
-                messages = channel.receive()
-            except EOFError:
-                return default
-            for message in messages:
-                if message.get("op") in ("retire", "stop"):
-                    seconds = message.get("seconds")
-                    return seconds if isinstance(seconds, float) else default
+    while True:
+        channel.wait(1.0)  # other threads may have left something to send
+        try:
+            messages = channel.receive()
+        except EOFError:
+            return default
+        for message in messages:
+            if message.get("op") in ("retire", "stop"):
+                seconds = message.get("seconds")
+                return seconds if isinstance(seconds, float) else default

@@ -42,11 +42,14 @@ class Plan:
         gateway: its configuration; ``None`` for workers only.
         gateway_command: what starts it.
         wsgi_command: what starts the child for the project's pages; empty for none.
+        home: where the project is at home, for its processes (:func:`.conf.home`).
         push_socket: where workers bind, for cleaning up after killed ones.
         wsgi_socket: descriptor of the listening socket that the child for the pages gets.
         reload: replace the workers when their code changes.
-        drain_timeout: seconds for an orderly stop or replacement.
+        drain_timeout: seconds for an orderly replacement.
+        stop_timeout: seconds for an orderly stop; 0 for as long as a replacement.
         reload_timeout: the same after a change of code.
+        start_timeout: seconds until a process is ready, or killed if others run; 0 for any time.
         hang_timeout: seconds without a report of a worker, until it is killed; 0 for any time.
         max_requests: messages after which a worker is replaced; 0 for never.
         max_rss: MiB above which a worker is replaced; 0 for never.
@@ -57,11 +60,14 @@ class Plan:
     gateway: GatewayConfig | None = None
     gateway_command: tuple[str, ...] = ()
     wsgi_command: tuple[str, ...] = ()
+    home: str = ""
     push_socket: str = ""
     wsgi_socket: int = -1
     reload: bool = False
     drain_timeout: float = 30.0
+    stop_timeout: float = 0.0
     reload_timeout: float = 0.5
+    start_timeout: float = 0.0
     hang_timeout: float = 0.0
     max_requests: int = 0
     max_rss: int = 0

@@ -39,6 +39,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self._files: dict[str, _Signature | None] = {}
+        self._heard: dict[str, _Signature | None] = {}
         self._directories: dict[str, dict[str, _Signature | None]] = {}
 
     def watch(self, files: Iterable[str], since: float = float("inf")) -> None:
@@ -56,6 +57,14 @@ class Watcher:
             if signature is not None and signature[0] > since * 1e9:
                 signature = None
             self._files[path] = signature
+
+    def heard(self, path: str) -> bool:
+        """A process says that a file has changed; False if another one has said so before."""
+        now = _signature(path)
+        if path in self._heard and self._heard[path] == now:
+            return False
+        self._heard[path] = now
+        return True
 
     def watch_around(self, files: Iterable[str]) -> None:
         """Also look at everything that lies beside these files, until :meth:`settle`."""

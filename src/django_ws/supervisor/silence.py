@@ -1,12 +1,12 @@
-"""Workers that have fallen silent: stopped, or kept by an extension from running any Python."""
+"""Children that have fallen silent: that report no more, or have never got ready."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .child import Child
+from .child import Child, State
 
-__all__ = ["Silence"]
+__all__ = ["Lateness", "Silence"]
 
 #: Seconds between two looks.
 LOOK = 1.0
@@ -17,7 +17,8 @@ LATER = 2.0
 
 
 class Silence:
-    """Finds children that report no more. Those that have never reported still start.
+    """Finds children that report no more: stopped, or kept by an extension from running any Python.
+    Those that have never reported still start.
 
     Args:
         timeout: seconds without a report; 0 for any time.
@@ -46,3 +47,31 @@ class Silence:
             elif now - child.reported > self._timeout:
                 silent.append(child)
         return silent
+
+
+class Lateness:
+    """Finds children that are not ready in time, each once.
+
+    Args:
+        timeout: seconds from the start of the process; 0 for any time.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout or float("inf")
+        self._told: set[str] = set()  # incarnations; only of children that still start
+
+    def look(self, children: Iterable[Child], now: float) -> list[Child]:
+        """The children whose time is over."""
+        starting = [child for child in children if child.state is State.STARTING]
+        self._told.intersection_update(child.incarnation for child in starting)
+        late = [child for child in self._waiting(starting) if now >= child.started + self._timeout]
+        self._told.update(child.incarnation for child in late)
+        return late
+
+    def next(self, children: Iterable[Child]) -> float:
+        """When to look again, on the monotonic clock."""
+        waiting = self._waiting(child for child in children if child.state is State.STARTING)
+        return min((child.started + self._timeout for child in waiting), default=float("inf"))
+
+    def _waiting(self, starting: Iterable[Child]) -> list[Child]:
+        return [child for child in starting if child.incarnation not in self._told]

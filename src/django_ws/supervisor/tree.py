@@ -10,20 +10,18 @@ import time
 
 import msgspec
 
-from . import reload
 from .child import Child, Role, State, fate
 from .children import Children
 from .plan import Output, Plan, StartupError
+from .renewal import Renewal
 from .signals import Signals
-from .silence import Silence
-from .slots import GRACE, RECYCLE_INTERVAL, Rolling, Slot
+from .silence import Lateness, Silence
+from .slots import Slot
+from .stop import Stop
 
 __all__ = ["Supervisor"]
 
 logger = logging.getLogger("django_ws.supervisor")
-
-#: Seconds between two looks at the workers' memory.
-_MEMORY_INTERVAL = 1.0
 
 #: Seconds that a child has to exit after it said that it cannot start.
 _FAILED_GRACE = 2.0
@@ -34,9 +32,8 @@ class Stage(enum.Enum):
 
     STARTING = 1
     RUNNING = 2
-    DRAINING = 3
-    STOPPING = 4
-    DONE = 5
+    STOPPING = 3
+    DONE = 4
 
 
 class Supervisor:
@@ -50,13 +47,10 @@ class Supervisor:
         self._plan = plan
         self._output = output
         self._stage = Stage.STARTING
-        self._deadline = float("inf")
+        self._stop: Stop | None = None
         self._children = Children(plan)
-        self._rolling = Rolling(self._start)
-        self._watcher = reload.Watcher()
         self._silence = Silence(plan.hang_timeout)
-        self._look_at = self._measure_at = 0.0
-        self._last_failure = ""
+        self._lateness = Lateness(plan.start_timeout)
         self._address = ("", 0)
         self._terminal = os.isatty(0)
         self._gateway = Slot(Role.GATEWAY, start_at=0.0) if plan.gateway else None
@@ -66,8 +60,9 @@ class Supervisor:
             for index in range(plan.workers)
         ]
         self._pages = Slot(Role.WSGI, start_at=0.0) if plan.wsgi_command else None
-        self._replaceable = [*self._workers, *([self._pages] if self._pages else [])]
-        self._slots = [*([self._gateway] if self._gateway else []), *self._replaceable]
+        replaceable = [*self._workers, *([self._pages] if self._pages else [])]
+        self._slots = [*([self._gateway] if self._gateway else []), *replaceable]
+        self._renewal = Renewal(plan, output, replaceable, self._workers, self._start)
 
     def run(self) -> None:
         """Start everything, and return when everything has stopped.
@@ -87,7 +82,7 @@ class Supervisor:
         now = time.monotonic()
         self._start_what_is_due(now)
         if self._stage is Stage.RUNNING:
-            self._rolling.step(now)
+            self._renewal.rolling.step(now)
         for child in self._children.wait(signals, self._next_time() - time.monotonic()):
             self._listen(child)
         now = time.monotonic()
@@ -96,20 +91,24 @@ class Supervisor:
         self._reap(now)
         for child in self._silence.look(self._children, now):
             self._kill_in_doubt(child)
+        for child in self._lateness.look(self._children, now):
+            self._late(child)
         if self._stage is Stage.RUNNING:
-            self._look(now)
-            self._measure(now)
-        self._go_on_stopping(now)
+            self._renewal.step(now)
+        if self._stop is not None:
+            self._stop.step(now)
+            if self._stop.done:
+                self._stage = Stage.DONE
 
     def _next_time(self) -> float:
         times = [child.deadline for child in self._children if child.state is State.LEAVING]
-        times.append(self._silence.look_at)
+        times += [self._silence.look_at, self._lateness.next(self._children)]
         if self._stage in (Stage.STARTING, Stage.RUNNING):
             times += [slot.start_at for slot in self._slots if slot.child is None]
-        if self._stage is Stage.RUNNING and self._plan.reload:
-            times.append(self._look_at)
-        if self._stage is Stage.RUNNING and self._plan.max_rss:
-            times.append(self._measure_at)
+        if self._stage is Stage.RUNNING:
+            times.append(self._renewal.next)
+        if self._stop is not None:
+            times.append(self._stop.next)
         # Signals and channels wake the loop; the hour is for nothing but the selector's limits.
         return min([time.monotonic() + 3600.0, *times])
 
@@ -150,13 +149,20 @@ class Supervisor:
                 self._ready(child, message)
             case {"op": "failed", "message": str(text)} if child.state is State.STARTING:
                 self._cannot_start(child, text, message)
+            case {"op": "doing", "what": str(what)}:
+                child.doing = what
             case {"op": "files", "files": list(files)}:
-                self._watcher.watch(map(str, files), child.started_at)
+                self._renewal.watch(child, files)
+            case {"op": "edited", "path": str(path)} if self._stage is Stage.RUNNING:
+                self._renewal.edited(path)
             case {"op": "handled", "count": int(count)}:
                 child.handled = count
                 child.reported = time.monotonic()
-                if self._plan.max_requests and count >= self._plan.max_requests:
-                    self._recycle(child, f"has handled {count} messages")
+                slot = self._slot_of(child)
+                if slot is not None:
+                    self._renewal.handled(slot, child)
+            case {"op": "busy", "hooks": str(hooks)} if self._stop is not None:
+                self._stop.busy(child, hooks)
             case {"op": "kill", "incarnation": str(incarnation)}:
                 for other in self._children:
                     if other.incarnation == incarnation:
@@ -169,9 +175,7 @@ class Supervisor:
         if slot is None:
             return
         if slot.successor is child:
-            self._rolling.arrived(slot, time.monotonic())
-            self._watcher.settle()
-            self._last_failure = ""
+            self._renewal.arrived(slot)
         if child.role is Role.GATEWAY:
             host, port = message.get("host"), message.get("port")
             if isinstance(host, str) and isinstance(port, int):
@@ -194,19 +198,24 @@ class Supervisor:
         child.explained = True
         if self._stage is Stage.STARTING:
             raise StartupError(text, by_checks=bool(message.get("checks")))
-        files = message.get("files")
-        if isinstance(files, list):
-            self._watcher.watch(map(str, files), child.started_at)
-            self._watcher.watch_around(map(str, files))
-        if text != self._last_failure:  # not again with every attempt
-            self._last_failure = text
-            self._output.failed(text)
+        self._renewal.cannot_start(child, text, message.get("files"))
         child.leave(time.monotonic() + _FAILED_GRACE)
 
     def _kill_in_doubt(self, child: Child) -> None:
         if not child.killed:  # the gateway and its own silence may both tell
             logger.error("The %s does not respond; it is killed.", child)
             child.kill()
+
+    def _late(self, child: Child) -> None:
+        """A child takes too long to start, and keeps others from being replaced."""
+        text = f"The {child} is not ready after {self._plan.start_timeout:g} s: it {child.doing}"
+        if self._stage is Stage.STARTING:
+            # Nothing is lost by waiting on, and whoever sits there may be in a debugger.
+            logger.warning("%s.", text)
+            return
+        logger.error("%s; it is killed.", text)
+        child.explained = True
+        child.kill()
 
     # ------------------------------------------------------------ how children end
 
@@ -231,7 +240,7 @@ class Supervisor:
         if self._stage is Stage.STARTING:
             raise StartupError(f"The {child} could not start: it {fate(status)}.")
         if slot.successor is child:
-            self._rolling.failed(slot)
+            self._renewal.rolling.failed(slot)
             if not child.explained:
                 self._output.failed(f"The new {child} could not start: it {fate(status)}.")
         else:
@@ -250,81 +259,25 @@ class Supervisor:
                 return slot
         return None
 
-    # ------------------------------------------------------------ replacing
-
-    def _look(self, now: float) -> None:
-        if not self._plan.reload or now < self._look_at:
-            return
-        self._look_at = now + reload.INTERVAL
-        path = self._watcher.changed()
-        if path is None:
-            return
-        logger.info("%s changed; replacing the workers.", path)
-        self._last_failure = ""
-        for slot in self._replaceable:
-            slot.backoff.reset()
-        self._rolling.afresh(self._replaceable, self._plan.reload_timeout)
-
-    def _measure(self, now: float) -> None:
-        if not self._plan.max_rss or now < self._measure_at:
-            return
-        self._measure_at = now + _MEMORY_INTERVAL
-        for slot in self._workers:
-            if slot.child is None or now - slot.child.started < RECYCLE_INTERVAL:
-                continue  # one that is over the limit from its start would never serve
-            mib = slot.child.memory() / 2**20
-            if mib > self._plan.max_rss:
-                self._recycle(slot.child, f"takes {mib:.0f} MiB")
-
-    def _recycle(self, child: Child, reason: str) -> None:
-        slot = self._slot_of(child)
-        now = time.monotonic()
-        if slot is None or not slot.ready or slot.successor or now < slot.replace_after:
-            return
-        slot.replace_after = now + RECYCLE_INTERVAL
-        logger.info("The %s %s; replacing it.", child, reason)
-        self._rolling.one(slot, self._plan.drain_timeout)
-
     # ------------------------------------------------------------ stopping
 
     def _signalled(self, number: int, now: float) -> None:
-        stopping = self._stage in (Stage.DRAINING, Stage.STOPPING)
-        if number == signal.SIGHUP and not stopping:
+        if self._stop is not None:
+            if number == signal.SIGINT:
+                self._stage = Stage.DONE
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._begin_to_stop(now)
+        elif number == signal.SIGHUP:
             if self._terminal and not os.isatty(0):
-                self._stop(now)  # the terminal is gone, so nobody is there to stop it later
+                self._begin_to_stop(now)  # with the terminal, whoever could stop it later is gone
             else:
                 logger.info("SIGHUP: replacing the workers.")
-                self._last_failure = ""
-                self._rolling.all(self._replaceable, self._plan.drain_timeout)
-        elif number == signal.SIGINT and stopping:
-            self._stage = Stage.DONE
-        elif number in (signal.SIGTERM, signal.SIGINT) and not stopping:
-            self._stop(now)
+                self._renewal.all()
 
-    def _stop(self, now: float) -> None:
-        seconds = self._plan.drain_timeout
-        self._stage = Stage.DRAINING
-        self._deadline = now + seconds
-        self._rolling.cancel()
-        # What the workers need after the gateway: their on_close hooks.
-        seconds -= min(5.0, seconds / 4)
-        for child in self._children:
-            if child.state is State.STARTING:
-                child.kill()
-            elif child.role is Role.GATEWAY:
-                child.leave(
-                    now + seconds + min(GRACE, seconds / 4), {"op": "drain", "seconds": seconds}
-                )
-
-    def _go_on_stopping(self, now: float) -> None:
-        roles = {child.role for child in self._children}
-        if self._stage is Stage.DRAINING and Role.GATEWAY not in roles:
-            self._stage = Stage.STOPPING
-            left = max(0.0, self._deadline - now)
-            for child in self._children:
-                child.leave(self._deadline, {"op": "stop", "seconds": left - min(GRACE, left / 4)})
-        if self._stage is Stage.STOPPING and not roles:
-            self._stage = Stage.DONE
+    def _begin_to_stop(self, now: float) -> None:
+        self._stage = Stage.STOPPING
+        self._renewal.rolling.cancel()
+        self._stop = Stop(self._plan, self._children, now)
 
 
 def _log_again(name: str, level: int, text: str) -> None:

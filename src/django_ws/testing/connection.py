@@ -36,6 +36,7 @@ class LocalConnection:
     def __init__(self, handshake: Handshake, waits: int) -> None:
         self.namespace = handshake.namespace
         self.id = f"test-{id(self):x}"
+        self.gateway = "test"
         self.kwargs: Mapping[str, str] = handshake.kwargs
         self.subprotocol: str | None = None
         self.groups: frozenset[str] = frozenset()

@@ -1,5 +1,6 @@
 """ZeroMQ links between gateways and Django processes: the only importer of zmq.
 
-:mod:`.endpoints` binds and guards addresses, :mod:`.events` carries gateway → worker,
-:mod:`.replies` worker → gateway.
+:mod:`.addresses` and :mod:`.files` know endpoints and whose their files are, without zmq;
+:mod:`.endpoints` binds them, :mod:`.events` carries gateway → worker, :mod:`.replies` worker →
+gateway.
 """

@@ -10,7 +10,9 @@ import contextlib
 
 import zmq
 
-from .endpoints import Bound, bind, split
+from .addresses import EndpointError, ipc_path, split
+from .endpoints import Bound, bind
+from .files import find
 from .monitor import Monitor
 from .sockets import new_socket, wait
 
@@ -60,6 +62,9 @@ class EventsSender:
     Args:
         endpoint: what the worker announced.
         silence: seconds without a sign of life over tcp until the link counts as cut.
+
+    Raises:
+        EndpointError: It is an ipc socket of another user's.
     """
 
     def __init__(self, endpoint: str, silence: float) -> None:
@@ -69,7 +74,14 @@ class EventsSender:
         self._socket.set(zmq.LINGER, 0)
         tune(self._socket, endpoint, silence)
         self._monitor = Monitor(self._socket)
-        self._socket.connect(endpoint)
+        self._path = ipc_path(endpoint)
+        self._trusted = not self._path
+        try:
+            self._found = find(self._path) if self._path else None
+            self._socket.connect(endpoint)
+        except BaseException:
+            self.close()
+            raise
 
     def fileno(self) -> int:
         """An edge-triggered descriptor (zmq_getsockopt(3), ZMQ_FD)."""
@@ -85,11 +97,20 @@ class EventsSender:
 
     def send(self, data: bytes) -> bool:
         """Queue one batch; False if the worker's queue is full or it is not connected yet."""
+        if not self._trusted and not self._verify():
+            return False
         try:
             self._socket.send(data, zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
+
+    def _verify(self) -> bool:
+        """Whether the link is up, and to the very socket that was looked at before connecting."""
+        with contextlib.suppress(EndpointError):
+            if self._found and self.writable() and find(self._path) == self._found:
+                self._trusted = True
+        return self._trusted
 
     def writable(self) -> bool:
         """Whether :meth:`send` would succeed; also re-arms :meth:`fileno`."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import zmq
 
+from .addresses import EndpointError, ipc_path
 from .endpoints import bind
 from .events import tune
+from .files import FileId, find, is_served
 from .monitor import Monitor
 from .sockets import new_socket, wait
 
 __all__ = ["RepliesReceiver", "RepliesSender"]
+
+
+#: Seconds between looks whether a gateway's socket has appeared, for who waits for it.
+_LOOK = 0.02
 
 
 class RepliesReceiver:
@@ -51,23 +60,66 @@ class RepliesReceiver:
 class RepliesSender:
     """A worker's or publisher's end. Its users take turns under a lock of their own.
 
+    Over ipc it only connects to a socket of this user's, and sends nothing before the connection
+    stands and the very same socket is still there. ZeroMQ itself would reconnect to whoever has
+    the path by then; so :meth:`connect` does it, which ``send`` calls, too, when it has to.
+
     Args:
         endpoint: ``--sub-socket`` of one gateway.
         silence: seconds without a sign of life over tcp until the link counts as cut.
+
+    Attributes:
+        refusal: why it does not connect, in words; empty if nothing is wrong.
     """
 
     def __init__(self, endpoint: str, silence: float) -> None:
         self.endpoint = endpoint
+        self.refusal = ""
+        self._path = ipc_path(endpoint)
+        self._found: FileId | None = None  # where it is connected
+        self._trusted = not self._path
         self._socket = new_socket(zmq.DEALER)
         self._socket.set(zmq.IMMEDIATE, 1)
-        self._socket.set(zmq.RECONNECT_IVL, 50)
+        self._socket.set(zmq.RECONNECT_IVL, -1 if self._path else 50)
         self._socket.set(zmq.RECONNECT_IVL_MAX, 400)
         tune(self._socket, endpoint, silence)
-        self._socket.connect(endpoint)
+        if self._path:
+            self.connect()
+        else:
+            self._socket.connect(endpoint)
 
     def monitor(self) -> Monitor:
         """A monitor for the thread that asks; make it before the first send."""
         return Monitor(self._socket)
+
+    def connect(self, *, lost: bool = False) -> None:
+        """Over ipc, connect if another socket is there now; over tcp ZeroMQ does it.
+
+        Args:
+            lost: connect anew, also if it is the same one.
+        """
+        if not self._path:
+            return
+        try:
+            found = find(self._path)
+        except EndpointError as error:
+            self.refusal = str(error)
+            return
+        self.refusal = ""
+        if found is None or (found == self._found and not lost) or not is_served(self._path):
+            return
+        if self._found is not None:
+            with contextlib.suppress(zmq.ZMQError):  # it has noticed by itself
+                self._socket.disconnect(self.endpoint)
+        self._found = found
+        self._trusted = False
+        self._socket.connect(self.endpoint)
+
+    def _verify(self) -> bool:
+        with contextlib.suppress(EndpointError):
+            if int(self._socket.get(zmq.EVENTS)) & zmq.POLLOUT:
+                self._trusted = self._found is not None and find(self._path) == self._found
+        return self._trusted
 
     def send(self, data: bytes, timeout: float = 0.0) -> bool:
         """Queue one batch.
@@ -78,13 +130,28 @@ class RepliesSender:
         Returns:
             False if it could not be queued in time.
         """
-        try:
-            self._socket.send(data, zmq.NOBLOCK)
-        except zmq.Again:
-            if timeout <= 0 or not wait(self._socket, zmq.POLLOUT, timeout):
+        if self._trusted or self._verify():
+            try:
+                self._socket.send(data, zmq.NOBLOCK)
+            except zmq.Again:
+                pass
+            else:
+                return True
+        return self._send_within(data, timeout)
+
+    def _send_within(self, data: bytes, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while True:
+            self.connect()
+            left = deadline - time.monotonic()
+            # Not longer at a time: a socket that appears does not wake it.
+            up = wait(self._socket, zmq.POLLOUT, max(0.0, min(left, _LOOK)))
+            if up and (self._trusted or self._verify()):
+                with contextlib.suppress(zmq.Again):
+                    self._socket.send(data, zmq.NOBLOCK)
+                    return True
+            if left <= 0:
                 return False
-            return self.send(data)
-        return True
 
     def receive(self) -> bytes | None:
         """An answer of the gateway; ``None`` if there is none."""

@@ -144,12 +144,14 @@ class Welcome(msgspec.Struct, array_like=True, tag=1):
         link: what the :class:`Hello` said, so that the worker knows where to reply.
         max_pending: bytes a worker may have sent to one connection without a :class:`Confirm`.
         max_message: bytes of the largest message that the gateway writes to a browser.
+        home: as in :class:`Hello`.
     """
 
     gateway: str
     link: int
     max_pending: int
     max_message: int
+    home: str = ""
 
 
 class Connect(msgspec.Struct, array_like=True, tag=2, gc=False):
@@ -261,6 +263,8 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
         wire: the newest version that the worker speaks. ``Hello`` itself travels in a batch of
             version 1, which every gateway reads; the gateway answers in the newest that both
             know, and what follows from either side has that.
+        home: base directory and settings module, between them a space; empty if the project has
+            a name of its own, or the worker does not tell. Both ends must have the same.
     """
 
     endpoint: str
@@ -270,6 +274,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     namespaces: dict[str, NamespaceInfo]
     fingerprints: dict[str, str] = {}
     wire: int = 1
+    home: str = ""
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag=2, gc=False):

@@ -169,6 +169,10 @@ class WorkerConnection:
         return f"{self.link.gateway}-{self.conn}"
 
     @property
+    def gateway(self) -> str:
+        return self.link.gateway
+
+    @property
     def handshake(self) -> Handshake:
         """Decoded at each call: it takes up more room than all else of an idle connection."""
         return decode_handshake(self._handshake)

@@ -49,6 +49,9 @@ class ReplySocket(Protocol):
     def receive(self) -> bytes | None:
         """An answer of the gateway; ``None`` if there is none."""
 
+    def connect(self, *, lost: bool = False) -> None:
+        """Look whether there is something to connect to; see :meth:`.RepliesSender.connect`."""
+
     def close(self) -> None:
         """Close, with a moment for what is queued."""
 
@@ -388,6 +391,18 @@ class GatewayLink(Generic[C]):
         finally:
             self._send_lock.release()
             self.flush()
+
+    def connect(self, lost: bool) -> None:
+        """Look whether there is a gateway to connect to.
+
+        Args:
+            lost: the link was cut since the last time.
+        """
+        if self._send_lock.acquire(timeout=0.2):
+            try:
+                self.socket.connect(lost=lost)
+            finally:
+                self._send_lock.release()
 
     def close(self) -> None:
         """Close the socket, with a moment for what is queued; unless a thread still waits in it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from django.utils.module_loading import import_string
 
 from ..options import WorkerConfig
+from ..supervisor import edits
 from ..supervisor.control import Channel
 from ..supervisor.reload import loaded_files
 from ..transport.endpoints import EndpointError
@@ -22,11 +22,14 @@ from ..transport.replies import RepliesSender
 from ..transport.sockets import terminate
 from ..wire.codec import WireError, decode_answer
 from ..wire.messages import WIRE_VERSION, Fenced, Hello, NamespaceInfo, Retiring
+from .busy import busy
 from .connection import Link
 from .executors import CannotStart, EventSource, Executor, ExecutorConfig, prepare
+from .greetings import Greetings
 from .hangs import HangWatch
 from .link import GatewayLink
 from .receiver import Receiver
+from .waiting import GatewayWait
 
 if TYPE_CHECKING:
     from ..base import WebSocketHandler
@@ -56,12 +59,15 @@ ORPHAN_PATIENCE = 2.0
 READY_WITHOUT_GATEWAY = 1.0
 
 
-def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
+def run(
+    config: WorkerConfig, incarnation: str, channel: Channel | None, *, reload: bool = False
+) -> int:
     """Run a worker in this process until it is retired or stopped.
 
     Args:
         incarnation: names this process to the gateways.
         channel: to the supervisor, if there is one.
+        reload: put edited templates and the like in force.
 
     Returns:
         The exit code: 0 after retiring, 1 if it could not start, 3 if it had to end.
@@ -70,7 +76,7 @@ def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
         # First of all: it may fork.
         handlers = {name: import_string(item.handler) for name, item in config.namespaces.items()}
         close = [] if channel is None else [channel.fileno()]
-        make_executor = prepare(config.mode, handlers, _executor_config(config), close)
+        make_executor = prepare(config.mode, handlers, _executor_config(config, reload), close)
         worker = Worker(config, incarnation, channel, handlers, make_executor)
     except (CannotStart, EndpointError) as error:
         if channel is None:
@@ -78,12 +84,14 @@ def run(config: WorkerConfig, incarnation: str, channel: Channel | None) -> int:
         else:
             channel.send({"op": "failed", "message": str(error)})
         return 1
+    if reload:
+        edits.watch(channel)
     code = worker.run()
     terminate()
     return code
 
 
-def _executor_config(config: WorkerConfig) -> ExecutorConfig:
+def _executor_config(config: WorkerConfig, reload: bool) -> ExecutorConfig:
     limits = config.limits
     return ExecutorConfig(
         pool_size=config.pool_size,
@@ -91,6 +99,7 @@ def _executor_config(config: WorkerConfig) -> ExecutorConfig:
         max_outgoing=limits.max_outgoing,
         send_timeout=limits.send_timeout,
         namespaces=config.namespaces,
+        reload=reload,
     )
 
 
@@ -123,7 +132,11 @@ class Worker:
             GatewayLink(index, socket, config.project, incarnation)
             for index, socket in enumerate(sockets)
         ]
-        self.receiver = Receiver(self._events, links, handlers, config.project, self._broken)
+        self.receiver = Receiver(
+            self._events, links, handlers, config.project, self._broken, config.home
+        )
+        self._greetings = Greetings()
+        self._waiting = [GatewayWait(socket) for socket in sockets]
         self.executor = make_executor(self.receiver)
         self.receiver.executor = self.executor
         self._started = time.time()
@@ -149,6 +162,8 @@ class Worker:
 
     def _broken(self, reason: str) -> None:
         logger.error("this worker has to end: %s", reason)
+        if not self._ready:  # so that whoever starts it sees why
+            self._tell({"op": "failed", "message": f"This worker cannot run: {reason}"})
         self._exit_code = 3
         self._ended.set()
 
@@ -223,8 +238,14 @@ class Worker:
         """Say Hello where there is a new gateway, and to the supervisor when all have answered."""
         if self._retiring:
             return
-        strangers = [link for link in self.receiver.links if not link.gateway]
-        for link in strangers:
+        strangers = []
+        for link, waiting in zip(self.receiver.links, self._waiting, strict=True):
+            waiting.note(bool(link.gateway), time.monotonic())
+            if link.gateway:
+                self._greetings.note(link.gateway, waiting.endpoint)
+                continue
+            strangers.append(link)
+            link.connect(waiting.take_lost())
             link.hello(
                 Hello(
                     self._events.endpoint,
@@ -234,6 +255,7 @@ class Worker:
                     self._namespaces,
                     self.config.fingerprints,
                     WIRE_VERSION,
+                    self.config.home,
                 )
             )
         waited = time.time() - self._started
@@ -258,6 +280,7 @@ class Worker:
             if not all(changes):
                 # First the number, then the look: the receiving thread does it the other way round.
                 link.number += len(self._monitors)
+                self._waiting[index].lost = True
                 if link.gateway:
                     link.gone = True
             answer = link.answer()
@@ -286,14 +309,22 @@ class Worker:
             self._ended.wait(seconds)
             return
         try:
-            if select.select([channel], [], [], seconds)[0]:
+            if channel.wait(seconds):
                 for message in channel.receive():
                     if message.get("op") in ("retire", "stop"):
                         self.retire(float(str(message.get("seconds", 30.0))))
+                    elif message.get("op") == "busy":
+                        self._tell({"op": "busy", "hooks": self._busy()})
         except EOFError:
             logger.warning("the supervisor is gone; ending")
             self.channel = None
             self._orphan_until = time.monotonic() + ORPHAN_PATIENCE
+
+    def _busy(self) -> str:
+        connections = self.receiver.connections()
+        if connections and self.config.mode == "multiprocess":
+            return f"{len(connections)} connections' processes"  # what runs there, they know
+        return busy(connections, time.monotonic())
 
     def _tell(self, message: dict[str, object]) -> None:
         if self.channel is not None:

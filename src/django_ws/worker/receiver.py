@@ -22,6 +22,7 @@ from ..wire.messages import (
     Unknown,
     Welcome,
 )
+from ..wire.projects import foreign_home
 from .connection import Link, Runner, WorkerConnection
 
 __all__ = ["LinkBroken", "Receiver"]
@@ -63,6 +64,7 @@ class Receiver:
         links: the gateways, by the index that :class:`.Hello` names.
         handlers: handler class by namespace.
         project: batches of another one are refused.
+        home: likewise, of gateways that tell theirs.
         on_broken: called once, with the reason, when this worker has to end.
 
     Attributes:
@@ -81,11 +83,13 @@ class Receiver:
         handlers: Mapping[str, type[WebSocketHandler]],
         project: str,
         on_broken: Callable[[str], None],
+        home: str = "",
     ) -> None:
         self._events = events
         self.links = links
         self._handlers = handlers
         self._project = project
+        self._home = home
         self._on_broken = on_broken
         self._by_gateway: dict[str, Link] = {}  # of the receiving thread
         self._refused: set[str] = set()  # of the receiving thread; bounded, see _refuse
@@ -255,6 +259,9 @@ class Receiver:
             return None
         if not isinstance(first, Welcome):
             self._refuse(gateway, "it did not introduce itself")
+            return None
+        if first.home and self._home and first.home != self._home:
+            self._refuse(gateway, foreign_home(first.home, self._home))
             return None
         link = self.links[first.link % len(self.links)]
         if first.link != link.number:

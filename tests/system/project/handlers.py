@@ -8,9 +8,16 @@ import time
 from _thread import start_new_thread
 
 from django.core.exceptions import PermissionDenied
+from django.dispatch import receiver
 from journal import note
 
 from django_ws import JsonWebSocketHandler, Reject, WebSocketHandler
+from django_ws.signals import gateway_started
+
+
+@receiver(gateway_started)
+def started(gateway, endpoint, **kwargs):
+    note("gateway", gateway, endpoint)
 
 
 class Echo(WebSocketHandler):
@@ -188,3 +195,8 @@ class Elsewhere(WebSocketHandler):
         monkey = sys.modules.get("gevent.monkey")
         start = monkey.get_original("_thread", "start_new_thread") if monkey else start_new_thread
         start(self.send, (message,))
+
+
+class Where(WebSocketHandler):
+    def on_message(self, message):
+        self.send(self.gateway)

@@ -29,6 +29,7 @@ DEFAULT_WS_HANDLERS = {
     "ledger": "handlers.Ledger",
     "again": {"handler": "handlers.Ledger", "on_worker_lost": "redeliver"},
     "poison": {"handler": "handlers.Hooks", "on_worker_lost": "redeliver"},
+    "where": "handlers.Where",
     "elsewhere": "handlers.Elsewhere",
     "hang": {"handler": "handlers.Sleep", "hang_timeout": 0.5},
 }

@@ -140,3 +140,61 @@ def test_from_env_is_found_once_and_not_inherited(monkeypatch):
 def test_from_env_without_a_supervisor(monkeypatch, value):
     monkeypatch.setenv(CONTROL_FD, value)
     assert Channel.from_env() is None
+
+
+def fill(channel: Channel) -> None:
+    """Send log records until the kernel takes no more."""
+    while not channel.unsent:
+        assert channel.send({"op": "log", "message": "x" * 5000})
+    for _ in range(20):
+        assert channel.send({"op": "log", "message": "x" * 5000})
+
+
+def test_an_order_overtakes_the_records_that_wait(ends):
+    ours, other = ends
+    fill(ours)
+    assert ours.send({"op": "kill"})
+    received = []
+    while ours.unsent:
+        received += [message["op"] for message in other.receive()]
+        ours.flush()
+    received += [message["op"] for message in other.receive()]
+    assert "log" in received[received.index("kill") + 1 :]
+    assert received[-20:] == ["log"] * 20
+
+
+def test_records_never_take_the_place_of_an_order(ends, monkeypatch):
+    monkeypatch.setattr(control, "MAX_UNSENT", 50_000)
+    ours, _ = ends
+    while ours.send({"op": "log", "message": "x" * 5000}):
+        pass
+    assert ours.send({"op": "kill"})
+
+
+def test_what_waits_is_told_and_leaves_while_waiting_for_words(ends):
+    ours, other = ends
+    told: list[int] = []
+    ours.on_unsent = lambda: told.append(ours.unsent)
+    assert ours.send({"op": "ready"})
+    assert not told
+    fill(ours)
+    assert told[0] > 0
+    while ours.unsent:
+        other.receive()
+        assert not ours.wait(1)
+    other.send({"op": "stop"})
+    assert ours.wait(1)
+
+
+def test_last_words_wait_for_a_reader_but_not_for_ever(ends):
+    ours, other = ends
+    fill(ours)
+    ours.finish(0.01)
+    assert ours.unsent
+    reader = threading.Thread(
+        target=lambda: [other.receive() for _ in iter(lambda: ours.unsent, 0)]
+    )
+    reader.start()
+    ours.finish(5)
+    assert not ours.unsent
+    reader.join()

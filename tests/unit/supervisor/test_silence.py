@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
-from django_ws.supervisor.silence import LATER, LOOK, Silence
+from django_ws.supervisor.child import State
+from django_ws.supervisor.silence import LATER, LOOK, Lateness, Silence
 
 
 class FakeChild:
     def __init__(self, reported: float) -> None:
         self.reported = reported
         self.killed = False
+        self.incarnation = hex(id(self))
+        self.started = reported
+        self.state = State.STARTING
 
 
 def look(silence: Silence, children: Any, since: float, until: float) -> tuple[float, list[Any]]:
@@ -58,3 +62,21 @@ def test_without_a_timeout_nobody_looks(now: float) -> None:
     silence = Silence(0.0)
     assert silence.look([FakeChild(1.0)], now) == []
     assert silence.look_at == float("inf")
+
+
+def test_one_that_does_not_get_ready_is_found_once() -> None:
+    lateness = Lateness(10.0)
+    one, two = children = [FakeChild(100.0), FakeChild(105.0)]
+    assert lateness.next(children) == 110.0
+    assert lateness.look(children, 109.9) == []
+    assert lateness.look(children, 110.0) == [one]
+    assert lateness.next(children) == 115.0
+    two.state = State.READY
+    assert lateness.look(children, 200.0) == []
+    assert lateness.next(children) == float("inf")
+
+
+def test_without_a_start_timeout_any_time_will_do() -> None:
+    child = FakeChild(100.0)
+    assert Lateness(0.0).look([child], 1e9) == []
+    assert Lateness(0.0).next([child]) == float("inf")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from django_ws.supervisor.child import Role, State, fate
-from django_ws.supervisor.leftovers import remove_leftovers
 from django_ws.supervisor.slots import GRACE, Backoff, Rolling, Slot
 
 
@@ -160,14 +159,3 @@ def test_backoff_doubles_and_forgets():
 )
 def test_fate(status, words):
     assert fate(status) == words
-
-
-def test_leftovers(tmp_path):
-    path = tmp_path / "ws_push"
-    path.touch()
-    assert not remove_leftovers(f"ipc://{path}")  # no lock file: not ours
-    (tmp_path / "ws_push.lock").touch()
-    assert remove_leftovers(f"ipc://{path}")
-    assert list(tmp_path.iterdir()) == []
-    assert not remove_leftovers(f"ipc://{path}")
-    assert not remove_leftovers("tcp://127.0.0.1:1")

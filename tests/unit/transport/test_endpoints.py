@@ -5,14 +5,9 @@ from __future__ import annotations
 import pytest
 import zmq
 
-from django_ws.transport.endpoints import (
-    MAX_IPC_PATH,
-    EndpointError,
-    bind,
-    is_local,
-    may_connect,
-    split,
-)
+from django_ws.options import MAX_IPC_PATH
+from django_ws.transport.addresses import split
+from django_ws.transport.endpoints import EndpointError, bind, is_local, may_connect
 
 
 @pytest.mark.parametrize(

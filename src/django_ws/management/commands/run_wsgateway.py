@@ -14,6 +14,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ... import conf
 from ...supervisor.child import import_path, python_command
+from ...transport.addresses import EndpointError
+from ...transport.files import make_directories
 from .. import flags
 
 __all__ = ["Command"]
@@ -38,7 +40,8 @@ class Command(BaseCommand):
         """Execute the gateway in the place of this process."""
         try:
             config = conf.load(flags.settings_flags(options)).gateway
-        except ImproperlyConfigured as error:
+            make_directories([config.push_socket, config.sub_socket])
+        except (ImproperlyConfigured, EndpointError) as error:
             raise CommandError(str(error)) from None
         sys.stdout.flush()
         sys.stderr.flush()

@@ -40,6 +40,7 @@ class ExecutorConfig:
         max_outgoing: bytes of the largest message a handler may send.
         send_timeout: seconds ``send`` waits for a client that does not read; 0 for ever.
         namespaces: by name; for the deadlines of their hooks.
+        reload: put edited templates and the like in force, in every process.
     """
 
     pool_size: int = 256
@@ -47,6 +48,7 @@ class ExecutorConfig:
     max_outgoing: int = 1024 * 1024
     send_timeout: float = 10.0
     namespaces: Mapping[str, NamespaceConfig] = field(default_factory=dict)
+    reload: bool = False
 
 
 class EventSource(Protocol):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, ClassVar
 
+from ...supervisor import edits
 from ...wire.codec import decode_events
 from ...wire.messages import (
     WIRE_VERSION,
@@ -80,6 +81,9 @@ class _Stream:
     def receive(self) -> bytes | None:
         return None
 
+    def connect(self, *, lost: bool = False) -> None:
+        """A stream is connected from its beginning."""
+
     def close(self) -> None:
         self._socket.close()
 
@@ -124,6 +128,8 @@ def child_main(
         sock: the stream from and to the worker: batches of events in, batches of replies out. The
             first event is Connect or Restore; an empty batch asks looping hooks to end.
     """
+    if config.reload:
+        edits.watch(None)  # the worker itself tells the supervisor
     inbox: SimpleQueue[tuple[WorkerConnection, Event]] = SimpleQueue()
     main_thread = threading.get_ident()
     thread = threading.Thread(
