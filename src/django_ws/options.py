@@ -7,6 +7,7 @@ supervisor to its children as JSON.
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import msgspec
 
@@ -18,6 +19,7 @@ __all__ = [
     "MAX_IPC_PATH",
     "MODES",
     "GatewayConfig",
+    "GroupConfig",
     "Limits",
     "NamespaceConfig",
     "WorkerConfig",
@@ -119,6 +121,22 @@ class NamespaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     hang_timeout: float = 0.0
 
 
+class GroupConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``DJANGO_WS["GROUPS"]``: what is kept of the groups that its pattern names.
+
+    Attributes:
+        history_size: publications kept per group; 0 for none.
+        history_ttl: seconds they are kept; 0 for as long as there is room.
+        presence: keep who is in the group.
+        join_leave: publish who joins and leaves; ``"user"``: once per user and not per connection.
+    """
+
+    history_size: int = 0
+    history_ttl: float = 0.0
+    presence: bool = False
+    join_leave: bool | Literal["user"] = False
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway process is started with.
 
@@ -128,6 +146,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         proxy_port: loopback port of the WSGI child; 0 for none.
         fingerprints: digests of settings, by which the gateway notices that one has changed.
         allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
+        groups: by pattern, as of :mod:`fnmatch`; the first that matches counts.
     """
 
     project: str
@@ -145,6 +164,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     proxy_port: int = 0
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
+    groups: dict[str, GroupConfig] = {}
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
