@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -29,6 +30,7 @@ from .options import (
     GatewayConfig,
     Limits,
     NamespaceConfig,
+    PublisherConfig,
     WorkerConfig,
 )
 
@@ -45,6 +47,7 @@ __all__ = [
     "mode",
     "problems",
     "public_url",
+    "publisher",
     "session_cookie_name",
     "session_store",
     "websocket_url",
@@ -121,6 +124,21 @@ def mode(flags: Mapping[str, object]) -> str:
 def limits() -> Limits:
     """The limits alone, for code that runs a handler without a gateway."""
     return _limits(_values({}, []))
+
+
+def publisher() -> PublisherConfig:
+    """What a process works with that publishes, whatever else is wrong with its settings.
+
+    Raises:
+        ImproperlyConfigured: Something that it needs is wrong.
+    """
+    maximum = _one("MAX_MESSAGE_SIZE", Limits().max_message_size)
+    return PublisherConfig(
+        project=str(_one("PROJECT", None) or _project()),
+        sub_sockets=cast("list[str]", _one("SUB_SOCKET", [DEFAULT_SUB_SOCKET])),
+        max_outgoing=Limits(max_message_size=cast("int", maximum)).max_outgoing,
+        on_no_gateway=str(_one("ON_NO_GATEWAY", "raise")),
+    )
 
 
 def handler_paths() -> dict[str, str]:
@@ -332,7 +350,7 @@ def _settings(
     fingerprints: dict[str, str],
 ) -> Settings:
     debug = bool(settings.DEBUG)
-    project = getattr(settings, "ROOT_URLCONF", None) or "django"
+    project = _project()
     parts: dict[str, dict[str, Any]] = {
         "gateway": {"project": project, "debug": debug, "allowed_hosts": _allowed_hosts(debug)},
         "worker": {"project": project, "debug": debug, "namespaces": namespaces},
@@ -357,6 +375,11 @@ def _settings(
     )
 
 
+def _project() -> str:
+    """The name that both halves must agree on, where no setting says one."""
+    return getattr(settings, "ROOT_URLCONF", None) or "django"
+
+
 def _fingerprints(values: Mapping[str, Any], flags: Mapping[str, object]) -> dict[str, str]:
     """A digest of each setting that only gateways work with, for :class:`.wire.messages.Hello`.
 
@@ -365,14 +388,15 @@ def _fingerprints(values: Mapping[str, Any], flags: Mapping[str, object]) -> dic
     debug = bool(settings.DEBUG)
     found = {"DEBUG": _digest(debug), "ALLOWED_HOSTS": _digest(_allowed_hosts(debug))}
     for name, value in values.items():
-        if not {"worker", "settings"}.intersection(OPTIONS[name].where):
+        if not {"worker", "settings", "publisher"}.intersection(OPTIONS[name].where):
             found[name] = _digest(value) if flags.get(name.lower()) is None else ""
     return found
 
 
 def _digest(value: object) -> str:
     # A set of origins has another order in each process.
-    text = json.dumps(sorted(value) if isinstance(value, list) else value)
+    value = sorted(value) if isinstance(value, list) else value
+    text = json.dumps(value, default=msgspec.to_builtins)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

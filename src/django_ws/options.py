@@ -22,6 +22,7 @@ __all__ = [
     "GroupConfig",
     "Limits",
     "NamespaceConfig",
+    "PublisherConfig",
     "WorkerConfig",
 ]
 
@@ -186,3 +187,18 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     debug: bool = False
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
+
+
+class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process that only publishes works with.
+
+    Attributes:
+        sub_sockets: the replies endpoint of each gateway.
+        max_outgoing: bytes of the largest message.
+        on_no_gateway: ``"raise"``, or ``"drop"`` what no gateway takes.
+    """
+
+    project: str
+    sub_sockets: list[str] = msgspec.field(default_factory=lambda: [DEFAULT_SUB_SOCKET])
+    max_outgoing: int = MAX_BATCH
+    on_no_gateway: str = "raise"
