@@ -22,6 +22,17 @@ if TYPE_CHECKING:
         SendTimeout,
         SessionReadOnly,
     )
+    from .publications import History, Position, Presence, Publication
+    from .publishing import (
+        apublish,
+        disconnect,
+        history,
+        position,
+        presence,
+        publish,
+        publish_many,
+        publish_to_user,
+    )
 
 __version__ = "0.1.0"
 
@@ -29,8 +40,12 @@ __all__ = [
     "ConnectionClosed",
     "DjangoWSError",
     "GatewayUnavailable",
+    "History",
     "JsonWebSocketHandler",
     "MessageTooBig",
+    "Position",
+    "Presence",
+    "Publication",
     "PublishError",
     "PublishTimeout",
     "Reject",
@@ -38,20 +53,40 @@ __all__ = [
     "SessionReadOnly",
     "WebSocketHandler",
     "__version__",
+    "apublish",
+    "disconnect",
+    "history",
+    "position",
+    "presence",
+    "publish",
+    "publish_many",
+    "publish_to_user",
 ]
 
 _HOMES = {
     "ConnectionClosed": ".exceptions",
     "DjangoWSError": ".exceptions",
     "GatewayUnavailable": ".exceptions",
+    "History": ".publications",
     "JsonWebSocketHandler": ".base",
     "MessageTooBig": ".exceptions",
+    "Position": ".publications",
+    "Presence": ".publications",
+    "Publication": ".publications",
     "PublishError": ".exceptions",
     "PublishTimeout": ".exceptions",
     "Reject": ".exceptions",
     "SendTimeout": ".exceptions",
     "SessionReadOnly": ".exceptions",
     "WebSocketHandler": ".base",
+    "apublish": ".publishing",
+    "disconnect": ".publishing",
+    "history": ".publishing",
+    "position": ".publishing",
+    "presence": ".publishing",
+    "publish": ".publishing",
+    "publish_many": ".publishing",
+    "publish_to_user": ".publishing",
 }
 
 

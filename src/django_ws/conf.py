@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.exceptions import ImproperlyConfigured
@@ -31,6 +32,7 @@ from .options import (
     GatewayConfig,
     Limits,
     NamespaceConfig,
+    PublisherConfig,
     WorkerConfig,
 )
 from .transport.files import default_endpoints
@@ -50,6 +52,7 @@ __all__ = [
     "mode",
     "problems",
     "public_url",
+    "publisher",
     "saves_every_session",
     "script_name",
     "session_cookie_name",
@@ -128,6 +131,23 @@ def mode(flags: Mapping[str, object]) -> str:
 def limits() -> Limits:
     """The limits alone, for code that runs a handler without a gateway."""
     return _limits(_values({}, []))
+
+
+def publisher() -> PublisherConfig:
+    """What a process works with that publishes, whatever else is wrong with its settings.
+
+    Raises:
+        ImproperlyConfigured: Something that it needs is wrong.
+    """
+    maximum = _one("MAX_MESSAGE_SIZE", Limits().max_message_size)
+    named = _one("PROJECT", None)
+    _, default = _default_endpoints({"PROJECT": named} if named else {})
+    return PublisherConfig(
+        project=str(named or _project()),
+        sub_sockets=cast("list[str]", _one("SUB_SOCKET", [default])),
+        max_outgoing=Limits(max_message_size=cast("int", maximum)).max_outgoing,
+        on_no_gateway=str(_one("ON_NO_GATEWAY", "raise")),
+    )
 
 
 def handler_paths() -> dict[str, str]:
@@ -350,7 +370,7 @@ def _settings(
     fingerprints: dict[str, str],
 ) -> Settings:
     debug = bool(settings.DEBUG)
-    project = getattr(settings, "ROOT_URLCONF", None) or "django"
+    project = _project()
     push, sub = _default_endpoints(values)
     # Who names the project says by that what belongs together, wherever it lies.
     both = {"project": project, "home": "" if "PROJECT" in values else home(), "debug": debug}
@@ -421,6 +441,11 @@ def _default_endpoints(values: Mapping[str, Any]) -> tuple[str, str]:
     return default_endpoints(values.get("PROJECT") or home())
 
 
+def _project() -> str:
+    """The name that both halves must agree on, where no setting says one."""
+    return getattr(settings, "ROOT_URLCONF", None) or "django"
+
+
 def _fingerprints(values: Mapping[str, Any], flags: Mapping[str, object]) -> dict[str, str]:
     """A digest of each setting that only gateways work with, for :class:`.wire.messages.Hello`.
 
@@ -429,14 +454,15 @@ def _fingerprints(values: Mapping[str, Any], flags: Mapping[str, object]) -> dic
     debug = bool(settings.DEBUG)
     found = {"DEBUG": _digest(debug), "ALLOWED_HOSTS": _digest(_allowed_hosts(debug))}
     for name, value in values.items():
-        if not {"worker", "settings"}.intersection(OPTIONS[name].where):
+        if not {"worker", "settings", "publisher"}.intersection(OPTIONS[name].where):
             found[name] = _digest(value) if flags.get(name.lower()) is None else ""
     return found
 
 
 def _digest(value: object) -> str:
     # A set of origins has another order in each process.
-    text = json.dumps(sorted(value) if isinstance(value, list) else value)
+    value = sorted(value) if isinstance(value, list) else value
+    text = json.dumps(value, default=msgspec.to_builtins)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

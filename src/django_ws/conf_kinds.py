@@ -11,7 +11,9 @@ import os
 import re
 from pathlib import Path
 
-from .options import MAX_IPC_PATH, MODES
+import msgspec
+
+from .options import MAX_IPC_PATH, MODES, GroupConfig
 
 __all__ = [
     "address",
@@ -20,8 +22,10 @@ __all__ = [
     "endpoint",
     "endpoints",
     "gateways",
+    "groups",
     "limit",
     "mode",
+    "no_gateway",
     "origins",
     "path",
     "public_url",
@@ -113,6 +117,46 @@ def worker_lost(value: object) -> str:
     if value not in ("close", "redeliver"):
         raise ValueError(f"must be 'close' or 'redeliver', not {value!r}")
     return str(value)
+
+
+def no_gateway(value: object) -> str:
+    """What becomes of a publication that no gateway takes."""
+    if value not in ("raise", "drop"):
+        raise ValueError(f"must be 'raise' or 'drop', not {value!r}")
+    return str(value)
+
+
+def groups(value: object) -> dict[str, GroupConfig]:
+    """Options of groups by pattern."""
+    if not isinstance(value, dict):
+        raise ValueError(
+            f'must be a dict like {{"room-*": {{"history_size": 100}}}}, not {value!r}'
+        )
+    return {text(pattern): _group(str(pattern), options) for pattern, options in value.items()}
+
+
+def _group(pattern: str, options: object) -> GroupConfig:
+    if not isinstance(options, dict):
+        raise ValueError(f"must have a dict of options for {pattern!r}, not {options!r}")
+    kinds = {
+        "history_size": limit,
+        "history_ttl": seconds,
+        "presence": boolean,
+        "join_leave": _join_leave,
+    }
+    for name in options:
+        if name not in kinds:
+            known = ", ".join(sorted(kinds))
+            raise ValueError(f"has an unknown option {name!r} for {pattern!r}; known: {known}")
+    try:
+        read = {name: kinds[name](value) for name, value in options.items()}
+    except ValueError as error:
+        raise ValueError(f"has a wrong option for {pattern!r}: a value {error}") from None
+    return msgspec.convert(read, GroupConfig)
+
+
+def _join_leave(value: object) -> bool | str:
+    return "user" if value == "user" else boolean(value)
 
 
 def regex(value: object) -> str:

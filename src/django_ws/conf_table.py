@@ -19,7 +19,7 @@ class Option(NamedTuple):
     Attributes:
         kind: turns what was written into the value, or raises ``ValueError`` with words.
         where: the structs it goes to, under its name in lower case: ``"gateway"``, ``"worker"``,
-            ``"limits"``, or ``"settings"`` for :class:`Settings`.
+            ``"limits"``, ``"publisher"``, or ``"settings"`` for :class:`Settings`.
         help: one sentence for the documentation.
         flag: how the command line spells it; empty if it cannot.
     """
@@ -74,6 +74,12 @@ OPTIONS: dict[str, Option] = {
         kinds.limit, _SELF, "Replace a worker that takes so much memory (MiB).", "--max-rss"
     ),
     "PROJECT": Option(kinds.text, _BOTH, "Name that both halves must agree on."),
+    "GROUPS": Option(
+        kinds.groups, ("gateway",), "Which groups keep history and presence, by pattern."
+    ),
+    "ON_NO_GATEWAY": Option(
+        kinds.no_gateway, ("publisher",), "`raise`, or `drop` publications that no gateway takes."
+    ),
     "PUBLIC_URL": Option(kinds.public_url, _SELF, "Where browsers reach the gateway."),
     "ALLOWED_ORIGINS": Option(kinds.origins, ("gateway",), "Origins of pages on other hosts."),
     "ALLOW_MISSING_ORIGIN": Option(

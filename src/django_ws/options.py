@@ -7,6 +7,7 @@ supervisor to its children as JSON.
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import msgspec
 
@@ -18,8 +19,10 @@ __all__ = [
     "MAX_IPC_PATH",
     "MODES",
     "GatewayConfig",
+    "GroupConfig",
     "Limits",
     "NamespaceConfig",
+    "PublisherConfig",
     "Route",
     "WorkerConfig",
 ]
@@ -136,6 +139,22 @@ class Route(msgspec.Struct, frozen=True):
     pattern: str
 
 
+class GroupConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``DJANGO_WS["GROUPS"]``: what is kept of the groups that its pattern names.
+
+    Attributes:
+        history_size: publications kept per group; 0 for none.
+        history_ttl: seconds they are kept; 0 for as long as there is room.
+        presence: keep who is in the group.
+        join_leave: publish who joins and leaves; ``"user"``: once per user and not per connection.
+    """
+
+    history_size: int = 0
+    history_ttl: float = 0.0
+    presence: bool = False
+    join_leave: bool | Literal["user"] = False
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway process is started with.
 
@@ -148,6 +167,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         routes: namespaces with a URL of their own, tried in order, before ``websocket_url``, which
             leads to all others.
         allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
+        groups: by pattern, as of :mod:`fnmatch`; the first that matches counts.
     """
 
     project: str
@@ -167,6 +187,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     proxy_port: int = 0
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
+    groups: dict[str, GroupConfig] = {}
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,3 +211,18 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     debug: bool = False
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
+
+
+class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process that only publishes works with.
+
+    Attributes:
+        sub_sockets: the replies endpoint of each gateway.
+        max_outgoing: bytes of the largest message.
+        on_no_gateway: ``"raise"``, or ``"drop"`` what no gateway takes.
+    """
+
+    project: str
+    sub_sockets: list[str] = msgspec.field(default_factory=lambda: [DEFAULT_SUB_SOCKET])
+    max_outgoing: int = MAX_BATCH
+    on_no_gateway: str = "raise"

@@ -5,13 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
 from django_ws import conf
 from django_ws.conf_table import OPTIONS
-from django_ws.options import GatewayConfig, Limits, NamespaceConfig, WorkerConfig
+from django_ws.options import (
+    GatewayConfig,
+    GroupConfig,
+    Limits,
+    NamespaceConfig,
+    PublisherConfig,
+    WorkerConfig,
+)
 from django_ws.transport.files import default_endpoints
 
 
@@ -168,6 +176,7 @@ def test_every_limit_of_the_table_exists() -> None:
         "gateway": set(GatewayConfig.__struct_fields__) | {"address"},
         "worker": set(WorkerConfig.__struct_fields__) | {"sub_socket"},
         "limits": set(Limits.__struct_fields__),
+        "publisher": set(PublisherConfig.__struct_fields__),
         "settings": set(conf.Settings.__dataclass_fields__) | {"public_url"},
     }
     for name, option in OPTIONS.items():
@@ -258,3 +267,40 @@ def test_origins(settings: LazySettings) -> None:
     origins = ["https://example.com", "https://*.example.com:8443", "*"]
     settings.DJANGO_WS = {"ALLOWED_ORIGINS": origins}
     assert conf.load({}).gateway.allowed_origins == origins
+
+
+def test_groups_keep_their_order_and_reach_the_gateway(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {
+        "GROUPS": {
+            "room-*": {"history_size": 100, "history_ttl": 300, "presence": True},
+            "*": {"join_leave": "user"},
+        }
+    }
+    loaded = conf.load({})
+    assert list(loaded.gateway.groups.items()) == [
+        ("room-*", GroupConfig(history_size=100, history_ttl=300.0, presence=True)),
+        ("*", GroupConfig(join_leave="user")),
+    ]
+    before = loaded.gateway.fingerprints["GROUPS"]
+    settings.DJANGO_WS = {"GROUPS": {"room-*": {"history_size": 1}}}
+    assert conf.load({}).gateway.fingerprints["GROUPS"] != before
+    # It goes as JSON.
+    encoded = msgspec.json.encode(loaded.gateway)
+    assert msgspec.json.decode(encoded, type=GatewayConfig) == loaded.gateway
+
+
+def test_who_only_publishes_does_not_care_about_the_rest(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = None
+    settings.DJANGO_WS = {
+        "CERTFILE": "/nowhere",
+        "SUB_SOCKET": "ipc:///tmp/a,ipc:///tmp/b",
+        "ON_NO_GATEWAY": "drop",
+        "MAX_MESSAGE_SIZE": 2**22,
+    }
+    config = conf.publisher()
+    assert config.project == "tests.urls"
+    assert config.sub_sockets == ["ipc:///tmp/a", "ipc:///tmp/b"]
+    assert (config.on_no_gateway, config.max_outgoing) == ("drop", 2**22)
+    settings.DJANGO_WS = {"SUB_SOCKET": "nonsense"}
+    with pytest.raises(ImproperlyConfigured, match="SUB_SOCKET"):
+        conf.publisher()

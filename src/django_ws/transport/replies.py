@@ -153,12 +153,14 @@ class RepliesSender:
             if left <= 0:
                 return False
 
-    def receive(self) -> bytes | None:
-        """An answer of the gateway; ``None`` if there is none."""
+    def receive(self, timeout: float = 0.0) -> bytes | None:
+        """An answer of the gateway; ``None`` if there is none within ``timeout`` seconds."""
         try:
             return self._socket.recv(zmq.NOBLOCK)
         except zmq.Again:
-            return None
+            if timeout <= 0 or not wait(self._socket, zmq.POLLIN, timeout):
+                return None
+            return self.receive()
 
     def close(self, linger: float = 1.0) -> None:
         """Close; what is queued has ``linger`` seconds to leave."""

@@ -423,6 +423,7 @@ class Publish(msgspec.Struct, array_like=True, tag=32, gc=False):
         request: number of the request, to be found in its answer; 0 if nobody waits for one.
         exclude: id of the connection that does not get it; empty for none.
         event, json: as in :class:`GroupSend`.
+        user: as in :class:`Accept`: every connection of that user gets it, and ``group`` is empty.
     """
 
     request: int
@@ -432,6 +433,7 @@ class Publish(msgspec.Struct, array_like=True, tag=32, gc=False):
     exclude: str = ""
     event: str = ""
     json: bool = False
+    user: str = ""
 
 
 class Expel(msgspec.Struct, array_like=True, tag=33, gc=False):

@@ -1,0 +1,1 @@
+"""Where publications, history and presence live."""
