@@ -75,6 +75,11 @@ class Dispatch:
 
     def worker_said(self, worker: Worker, message: Said) -> None:
         """Any message but :class:`.Send`."""
+        if type(message) is SaveSnapshot:  # the frequent one
+            session = worker.sessions.get(message.conn)
+            if session is not None:
+                session.snapshot = message.snapshot
+            return
         match message:
             case Unknown():
                 self._counters["messages_unknown"] += 1
@@ -109,8 +114,6 @@ class Dispatch:
                 self._sessions.join(session, message.group)
             case Leave():
                 self._sessions.groups.leave(message.group, session)
-            case SaveSnapshot():
-                session.snapshot = message.snapshot
             case Released():
                 session.given_back(message.snapshot)
             case Identity():

@@ -73,12 +73,16 @@ class _Delivery:
 
 
 class Groups:
-    """Who is in which group. An empty group does not exist."""
+    """Who is in which group. An empty group does not exist.
+
+    Attributes:
+        published: what has not reached all members yet. Bounded by whoever publishes: it delivers
+            all before it takes anything more.
+    """
 
     def __init__(self) -> None:
+        self.published: deque[_Delivery] = deque()
         self._members: dict[str, dict[int, Member]] = {}
-        # Bounded by whoever publishes: it delivers all before it takes anything more.
-        self._deliveries: deque[_Delivery] = deque()
 
     def join(self, group: str, member: Member) -> None:
         """Make a connection a member."""
@@ -119,13 +123,13 @@ class Groups:
         members = self._members.get(message.group)
         if members:
             chosen = [member for conn, member in members.items() if conn != exclude]
-            self._deliveries.append(_Delivery(message, chosen))
+            self.published.append(_Delivery(message, chosen))
 
     def deliver(self, turn: Turn) -> bool:
         """Deliver what was published, as far as the turn goes. False if some is left."""
-        deliveries = self._deliveries
-        while deliveries:
-            delivery = deliveries[0]
+        published = self.published
+        while published:
+            delivery = published[0]
             message, done = delivery.message, delivery.done
             count = turn.take(len(delivery.members) - done, len(message.data))
             for member in delivery.members[done : done + count]:
@@ -133,5 +137,5 @@ class Groups:
             delivery.done += count
             if delivery.done < len(delivery.members):
                 return False
-            deliveries.popleft()
+            published.popleft()
         return True

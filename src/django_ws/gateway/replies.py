@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,9 +38,12 @@ class Fanout(Protocol):
     """What group messages leave through.
 
     Attributes:
+        published: those that have not all left yet.
         held_up: nothing more is to be taken on at the moment.
     """
 
+    @property
+    def published(self) -> Sized: ...
     @property
     def held_up(self) -> bool: ...
     def deliver(self, turn: Turn) -> bool:
@@ -165,6 +168,7 @@ class Replies:
         fanout, batch = self._fanout, self._batch
         if not fanout.deliver(turn):
             return False
+        published = fanout.published
         while batch is not None:
             sessions, handle = batch.sessions, batch.handle
             try:
@@ -175,7 +179,7 @@ class Replies:
                             session.send(message)
                     else:
                         handle(message)
-                        if not fanout.deliver(turn) or fanout.held_up:
+                        if published and (not fanout.deliver(turn) or fanout.held_up):
                             return False
                 batch = self._batch = None
             except Exception:

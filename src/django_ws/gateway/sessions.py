@@ -64,7 +64,7 @@ class Sessions:
         by_conn: those that are not over yet.
         by_user, by_key: of these those that are accepted, by :attr:`.Session.user` and
             :attr:`.Session.key`.
-        groups: their memberships.
+        groups: their memberships; ``published`` is what has not reached all members yet.
         laggards: browsers that do not keep up with their groups.
         namespaces: of the newest ready worker.
         waiting: handshakes without a worker.
@@ -81,6 +81,7 @@ class Sessions:
     ) -> None:
         self.counters = counters
         self.groups = Groups()
+        self.published = self.groups.published
         self.laggards = Laggards(loop, self._closed_slow, on_room)
         self.by_conn: dict[int, Session] = {}
         self.by_user = Index()
