@@ -14,7 +14,7 @@ from django_ws.base import WebSocketHandler
 from django_ws.options import NamespaceConfig, WorkerConfig
 from django_ws.transport.events import EventsSender
 from django_ws.transport.replies import RepliesReceiver
-from django_ws.worker.main import Worker
+from django_ws.worker.main import make
 from tests import version_one as old
 
 DEADLINE = 8.0
@@ -80,7 +80,7 @@ def test_a_new_worker_serves_an_old_gateway(tmp_path: Path, mode: str) -> None:
         sub_sockets=[sub],
         mode=mode,
     )
-    worker = Worker(config, old.WORKER, None)
+    worker = make(config, old.WORKER, None)
     thread = threading.Thread(target=worker.run, name="worker")
     thread.start()
     try:

@@ -186,7 +186,7 @@ class Stack:
 
     async def worker(self) -> Worker:
         before = self.registry.workers
-        worker = Worker(self.worker_config, f"w{next(self.numbers)}", None)
+        worker = worker_main.make(self.worker_config, f"w{next(self.numbers)}", None)
         thread = threading.Thread(target=worker.run, name="worker")
         self.workers.append((worker, thread))
         thread.start()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..base import WebSocketHandler
     from ..transport.monitor import Monitor
 
-__all__ = ["Worker", "run"]
+__all__ = ["Worker", "make", "run"]
 
 logger = logging.getLogger("django_ws.worker")
 
@@ -73,11 +73,7 @@ def run(
         The exit code: 0 after retiring, 1 if it could not start, 3 if it had to end.
     """
     try:
-        # First of all: it may fork.
-        handlers = {name: import_string(item.handler) for name, item in config.namespaces.items()}
-        close = [] if channel is None else [channel.fileno()]
-        make_executor = prepare(config.mode, handlers, _executor_config(config, reload), close)
-        worker = Worker(config, incarnation, channel, handlers, make_executor)
+        worker = make(config, incarnation, channel, reload=reload)
     except (CannotStart, EndpointError) as error:
         if channel is None:
             sys.stderr.write(f"{error}\n")
@@ -89,6 +85,21 @@ def run(
     code = worker.run()
     terminate()
     return code
+
+
+def make(
+    config: WorkerConfig, incarnation: str, channel: Channel | None, *, reload: bool = False
+) -> Worker:
+    """Make a worker in this process; arguments as for :func:`run`.
+
+    Raises:
+        CannotStart, EndpointError: It cannot run like this.
+    """
+    # First of all the executor: it may fork.
+    handlers = {name: import_string(item.handler) for name, item in config.namespaces.items()}
+    close = [] if channel is None else [channel.fileno()]
+    make_executor = prepare(config.mode, handlers, _executor_config(config, reload), close)
+    return Worker(config, incarnation, channel, handlers, make_executor)
 
 
 def _executor_config(config: WorkerConfig, reload: bool) -> ExecutorConfig:
