@@ -188,3 +188,15 @@ class Elsewhere(WebSocketHandler):
         monkey = sys.modules.get("gevent.monkey")
         start = monkey.get_original("_thread", "start_new_thread") if monkey else start_new_thread
         start(self.send, (message,))
+
+
+class Forks(WebSocketHandler):
+    """Forks a process, tells its pid, and by which signal it ended."""
+
+    def on_message(self, message):
+        pid = os.fork()
+        if not pid:
+            time.sleep(60)
+            os._exit(0)
+        self.send(str(pid))
+        self.send(str(os.WTERMSIG(os.waitpid(pid, 0)[1])))

@@ -30,6 +30,7 @@ DEFAULT_WS_HANDLERS = {
     "again": {"handler": "handlers.Ledger", "on_worker_lost": "redeliver"},
     "poison": {"handler": "handlers.Hooks", "on_worker_lost": "redeliver"},
     "elsewhere": "handlers.Elsewhere",
+    "forks": "handlers.Forks",
     "hang": {"handler": "handlers.Sleep", "hang_timeout": 0.5},
 }
 DJANGO_WS = {"ALLOW_MISSING_ORIGIN": True}
