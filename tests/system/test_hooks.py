@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -224,3 +226,10 @@ def test_what_another_thread_sends_leaves_at_once(server):
             assert client.ask(str(number)) == str(number)
             assert other.ask("hello") == "hello"
         assert time.monotonic() - began < 1.5
+
+
+def test_a_process_that_a_hook_forks_ends_by_sigterm(server):
+    """Though its worker leaves that signal to the supervisor."""
+    with Client(server, "forks") as client:
+        os.kill(int(client.ask("fork")), signal.SIGTERM)
+        assert client.receive() == str(int(signal.SIGTERM))

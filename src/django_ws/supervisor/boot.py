@@ -22,6 +22,7 @@ if sys.argv[1] == "--gevent":
 import os
 import runpy
 import signal
+import threading
 
 #: Signals that are the supervisor's business. A terminal's Ctrl-C and some service managers send
 #: them to all processes at once, but it is the supervisor that says who stops when.
@@ -31,9 +32,36 @@ IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def ignore_signals() -> None:
     """Let the signals pass that the supervisor acts on; it has blocked them in this process."""
     for number in IGNORED:
-        # A handler and not SIG_IGN, which processes that handlers start would inherit.
-        signal.signal(number, lambda *_: None)
+        # A handler and not SIG_IGN, which processes that hooks execute would inherit.
+        signal.signal(number, _pass)
+    # Nor shall processes that hooks fork. One that comes in between waits until its end is the
+    # usual one.
+    os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_stop_ignoring)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+
+
+def _pass(*_: object) -> None:
+    """Only the supervisor acts on it."""
+
+
+_forking = threading.local()  # the mask of the thread that forks
+
+
+def _block() -> None:
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _stop_ignoring() -> None:
+    """In a process that a hook has forked: the supervisor knows nothing of it."""
+    for number in IGNORED:
+        if signal.getsignal(number) is _pass:  # not if the project has its own
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
+    _unblock()
 
 
 def report(exception: BaseException) -> bool:

@@ -200,3 +200,15 @@ class Elsewhere(WebSocketHandler):
 class Where(WebSocketHandler):
     def on_message(self, message):
         self.send(self.gateway)
+
+
+class Forks(WebSocketHandler):
+    """Forks a process, tells its pid, and by which signal it ended."""
+
+    def on_message(self, message):
+        pid = os.fork()
+        if not pid:
+            time.sleep(60)
+            os._exit(0)
+        self.send(str(pid))
+        self.send(str(os.WTERMSIG(os.waitpid(pid, 0)[1])))

@@ -31,6 +31,7 @@ DEFAULT_WS_HANDLERS = {
     "poison": {"handler": "handlers.Hooks", "on_worker_lost": "redeliver"},
     "where": "handlers.Where",
     "elsewhere": "handlers.Elsewhere",
+    "forks": "handlers.Forks",
     "hang": {"handler": "handlers.Sleep", "hang_timeout": 0.5},
 }
 DJANGO_WS = {"ALLOW_MISSING_ORIGIN": True}

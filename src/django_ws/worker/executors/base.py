@@ -18,7 +18,7 @@ from ...options import NamespaceConfig
 from ...wire.messages import Event, Refuse
 from ..connection import Link, WorkerConnection
 
-__all__ = ["CannotStart", "EventSource", "Executor", "ExecutorConfig"]
+__all__ = ["CannotStart", "EventSource", "Executor", "ExecutorConfig", "HookRunner"]
 
 logger = logging.getLogger("django_ws.worker")
 
@@ -70,25 +70,64 @@ class EventSource(Protocol):
         """Nothing can be run any more, so the worker has to end."""
 
 
-class Executor(abc.ABC):
+class HookRunner:
+    """What connections need of whatever runs their hooks (:class:`..connection.Runner`).
+
+    Attributes:
+        stopping: hooks that loop are to come to an end; set once.
+    """
+
+    def __init__(self, config: ExecutorConfig) -> None:
+        self.max_outgoing = config.max_outgoing
+        self.send_timeout = config.send_timeout
+        self.stopping = False
+        self._told: set[type[WebSocketHandler]] = set()  # set.add is atomic; told twice is no harm
+
+    def sent(self, link: Link) -> None:
+        """Something was put into the outbox from a hook or another thread."""
+        link.flush()
+
+    @contextlib.contextmanager
+    def parked(self) -> Iterator[None]:
+        """Around what lets a hook wait for its browser or for time to pass."""
+        yield
+
+    def here(self) -> object:
+        """What the running thread is called in ``WorkerConnection.thread``."""
+        return threading.get_ident()
+
+    def frame_of(self, thread: object) -> FrameType | None:
+        """The innermost frame of the thread that runs a connection's hook."""
+        return sys._current_frames().get(thread) if isinstance(thread, int) else None
+
+    def cannot_move(self, handler_class: type[WebSocketHandler], reason: str) -> None:
+        """Say once per class why its connections are closed when a worker is replaced."""
+        if handler_class not in self._told:
+            self._told.add(handler_class)
+            logger.warning(
+                "%s has no on_restore(), and no other worker can go on with it: %s. Its "
+                "connections are closed with 1012 when their worker is replaced. Attributes of "
+                "plain types move by themselves; make others, and take up loops, in on_restore().",
+                handler_class.__qualname__,
+                reason,
+            )
+
+
+class Executor(HookRunner, abc.ABC):
     """Runs the hooks of every connection: one at a time and in order for each, in parallel for all.
 
     Attributes:
-        stopping: hooks that loop are to come to an end; set once, by :meth:`retire`.
         patient: nobody looks often at what waits in the outboxes; the receiving thread's.
     """
 
     name: ClassVar[str]
 
     def __init__(self, source: EventSource, config: ExecutorConfig) -> None:
+        super().__init__(config)
         self.source = source
         self.config = config
-        self.max_outgoing = config.max_outgoing
-        self.send_timeout = config.send_timeout
-        self.stopping = False
         self.patient = True
         self._silent = 0  # polls in a row without an event; the receiving thread's
-        self._told: set[type[WebSocketHandler]] = set()  # set.add is atomic; told twice is no harm
 
     # ------------------------------------------------------------------ for the worker
 
@@ -159,37 +198,8 @@ class Executor(abc.ABC):
         logger.exception("%s: connection %s failed", connection.namespace, connection.id)
         connection.turn_away(Refuse(connection.conn, 500, ""))
 
-    # ------------------------------------------------------------------ for connections
-
-    def sent(self, link: Link) -> None:
-        """Something was put into the outbox from a hook or another thread."""
-        link.flush()
+    # ------------------------------------------------------------------ for the receiver
 
     def confirm(self, connection: WorkerConnection, size: int) -> None:
         """The client has read: open the connection's send window by ``size`` bytes."""
         connection.confirmed(size)
-
-    @contextlib.contextmanager
-    def parked(self) -> Iterator[None]:
-        """Around what lets a hook wait for its browser or for time to pass."""
-        yield
-
-    def here(self) -> object:
-        """What the running thread is called in ``WorkerConnection.thread``."""
-        return threading.get_ident()
-
-    def frame_of(self, thread: object) -> FrameType | None:
-        """The innermost frame of the thread that runs a connection's hook."""
-        return sys._current_frames().get(thread) if isinstance(thread, int) else None
-
-    def cannot_move(self, handler_class: type[WebSocketHandler], reason: str) -> None:
-        """Say once per class why its connections are closed when a worker is replaced."""
-        if handler_class not in self._told:
-            self._told.add(handler_class)
-            logger.warning(
-                "%s has no on_restore(), and no other worker can go on with it: %s. Its "
-                "connections are closed with 1012 when their worker is replaced. Attributes of "
-                "plain types move by themselves; make others, and take up loops, in on_restore().",
-                handler_class.__qualname__,
-                reason,
-            )

@@ -1,4 +1,4 @@
-"""A connection's own process in multiprocess mode, and the stream between it and its worker."""
+"""What a connection's own process runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import os
 import select
 import signal
 import socket
-import struct
 import threading
 import time
 from collections.abc import Mapping
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from ...supervisor import edits
 from ...wire.codec import decode_events
@@ -30,41 +29,13 @@ from ..connection import Link, WorkerConnection
 from ..hangs import HangWatch
 from ..link import GatewayLink
 from ..turn import handle
-from .base import Executor, ExecutorConfig
+from .base import ExecutorConfig, HookRunner
+from .frames import Frames
 
 if TYPE_CHECKING:
     from ...base import WebSocketHandler
 
-__all__ = ["Frames", "child_main"]
-
-_LENGTH = struct.Struct("!I")
-
-
-class Frames:
-    """Cuts a byte stream into length-prefixed pieces."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    @staticmethod
-    def wrap(data: bytes) -> bytes:
-        """One piece, ready to be sent."""
-        return _LENGTH.pack(len(data)) + data
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The pieces that ``data`` completes."""
-        buffer = self._buffer
-        buffer += data
-        pieces: list[bytes] = []
-        start = 0
-        while len(buffer) - start >= 4:
-            (size,) = _LENGTH.unpack_from(buffer, start)
-            if len(buffer) - start - 4 < size:
-                break
-            pieces.append(bytes(buffer[start + 4 : start + 4 + size]))
-            start += 4 + size
-        del buffer[:start]
-        return pieces
+__all__ = ["child_main"]
 
 
 class _Stream:
@@ -86,37 +57,6 @@ class _Stream:
 
     def close(self) -> None:
         self._socket.close()
-
-
-class _ChildExecutor(Executor):
-    """What the one connection of a child needs of an executor."""
-
-    name: ClassVar[str] = "child"
-
-    def __init__(self, link: Link, config: ExecutorConfig) -> None:
-        self._link = link
-        super().__init__(self, config)
-
-    def start(self) -> None:
-        """The process's main thread runs the hooks."""
-
-    def stop(self, timeout: float) -> bool:
-        return True  # it ends with the process
-
-    def poll(self, timeout: float) -> list[tuple[WorkerConnection, Event]]:
-        raise RuntimeError("a child does not poll")
-
-    def running(self) -> bool:
-        return True
-
-    def flush(self) -> None:
-        self._link.flush()
-
-    def connections(self) -> list[WorkerConnection]:
-        return list(self._link.connections.values())
-
-    def fail(self, reason: str) -> None:
-        raise RuntimeError(reason)
 
 
 def child_main(
@@ -174,8 +114,8 @@ def _read(
         for piece in frames.feed(data):
             batch = decode_events(piece)
             if connection is not None and not batch.messages:
-                assert isinstance(connection.executor, _ChildExecutor)
-                connection.executor.retire()
+                connection.executor.stopping = True
+                connection.wake()
             for event in batch.messages:
                 if connection is None:
                     assert isinstance(event, (Connect, Restore))
@@ -204,7 +144,7 @@ def _open(
         event.handshake,
         handlers[event.namespace],
         link,
-        _ChildExecutor(link, config),
+        HookRunner(config),
     )
     if isinstance(event, Restore):
         connection.restored(event)

@@ -1,17 +1,14 @@
 """One process per connection, forked from a warm template.
 
 The worker only passes batches on: two threads, one for what comes from the gateways, one for what
-comes from the children. A child that dies takes nobody else along.
+comes from the processes. One that dies takes nobody else along.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import resource
 import selectors
-import signal
 import socket
 import threading
 import time
@@ -19,80 +16,39 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from ...base import WebSocketHandler
-from ...wire.codec import Batch, decode_replies, encode
-from ...wire.messages import (
-    WIRE_VERSION,
-    Accept,
-    Close,
-    Confirm,
-    Connect,
-    Disconnect,
-    Event,
-    Refuse,
-    Released,
-    Restore,
-    SaveSnapshot,
-    Snapshot,
-    WorkerMessage,
-)
+from ...wire.messages import Close, Confirm, Connect, Disconnect, Event, Refuse, Restore
 from ..connection import WorkerConnection
 from .base import EventSource, Executor, ExecutorConfig
-from .child import Frames, child_main
+from .child import child_main
+from .process import ConnectionProcess, in_words
+from .process_table import ProcessTable
 from .template import Template
 
 __all__ = ["MultiprocessExecutor"]
 
 logger = logging.getLogger("django_ws.worker")
 
-
-class Child:
-    """A connection's process as its worker sees it; everything guarded by ``lock``.
-
-    Attributes:
-        outgoing: bytes that its socket did not take yet; bounded by the connection's window.
-        finished: it has said its last word, so its end is no accident.
-        dead: it has ended.
-        accepted: ``on_connect`` has said yes.
-        snapshot: the last one it sent.
-        disconnect: the connection's last event, once it has come.
-        second: it was started to run ``on_close`` after another one had died.
-        replaced: such a one was started for it.
-    """
-
-    def __init__(self, key: int, connection: WorkerConnection, sock: socket.socket) -> None:
-        self.key = key
-        self.connection = connection
-        self.socket = sock
-        self.lock = threading.Lock()
-        self.outgoing = bytearray()
-        self.frames = Frames()
-        self.pid = 0
-        self.finished = False
-        self.dead = False
-        self.accepted = False
-        self.snapshot = Snapshot()
-        self.disconnect: Disconnect | None = None
-        self.second = False
-        self.replaced = False
+#: Seconds for what processes have said at the end of their worker.
+LAST_WORDS = 1.0
 
 
 class MultiprocessExecutor(Executor):
-    """See the module. ``_children`` and ``_keys`` are guarded by ``_lock``."""
+    """See the module."""
 
     name: ClassVar[str] = "multiprocess"
 
-    def __init__(self, source: EventSource, config: ExecutorConfig) -> None:
+    def __init__(self, source: EventSource, config: ExecutorConfig, template: Template) -> None:
         super().__init__(source, config)
-        self._lock = threading.Lock()
-        self._children: dict[int, Child] = {}  # by key
-        self._keys = 0
+        self._template = template
+        self._processes = ProcessTable()
         self._ended = False
         self._refusing_until = 0.0
-        self._template: Template | None = None
-        self._selector = selectors.DefaultSelector()
-        self._held: list[Child] = []  # not read at the moment; the reader's
-        self._receiver = threading.Thread(target=self._receive, name="ws-receive", daemon=True)
-        self._reader = threading.Thread(target=self._read, name="ws-children", daemon=True)
+        self._receiver = threading.Thread(
+            target=self.guarded, args=(self._receive,), name="ws-receive", daemon=True
+        )
+        self._reader = threading.Thread(
+            target=self.guarded, args=(self._read,), name="ws-children", daemon=True
+        )
 
     @classmethod
     def prepare(
@@ -101,25 +57,19 @@ class MultiprocessExecutor(Executor):
         config: ExecutorConfig,
         close: list[int],
     ) -> Callable[[EventSource], Executor]:
-        """Fork the template; returns what makes an executor that uses it."""
+        """Fork the template; returns what makes an executor that uses it.
+
+        Raises:
+            CannotStart: There are threads, which a fork does not take along.
+        """
         template = Template.fork(lambda sock: child_main(sock, handlers, config), close)
+        return lambda source: cls(source, config, template)
 
-        def make(source: EventSource) -> Executor:
-            executor = cls(source, config)
-            executor.use(template)
-            return executor
-
-        return make
-
-    def use(self, template: Template) -> None:
-        """Fork from ``template``; before :meth:`start`."""
-        self._template = template
-        self._selector.register(template.fileno(), selectors.EVENT_READ, None)
+    def start(self) -> None:
+        self._processes.selector.register(self._template.fileno(), selectors.EVENT_READ, None)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < hard:  # each connection takes a descriptor
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-    def start(self) -> None:
         self._receiver.start()
         self._reader.start()
 
@@ -128,42 +78,67 @@ class MultiprocessExecutor(Executor):
 
     def retire(self) -> None:
         super().retire()
-        for child in self._all():
-            self._post(child, None)
+        for process in self._processes.all():
+            self._processes.post(process, None)
 
     def stop(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         self._ended = True
+        for process in self._processes.all():
+            process.hang_up()
         for thread in (self._receiver, self._reader):
             thread.join(max(0.1, deadline - time.monotonic()))
-        for child in self._all():
-            child.socket.close()
-        if self._template is not None:
-            self._template.close()
-        self._selector.close()
+        self._hear_the_last(time.monotonic() + LAST_WORDS)
+        for process in self._processes.all():
+            process.socket.close()
+        self._template.close()
+        self._processes.selector.close()
         return True  # the template has ended whatever still ran
 
-    def confirm(self, connection: WorkerConnection, size: int) -> None:
-        if isinstance(connection.runner, Child):
-            self._post(connection.runner, Confirm(connection.conn, size))
+    def _hear_the_last(self, deadline: float) -> None:
+        """Pass on what was said before the end: what has been handled, ``on_close`` above all, must
+        not be done again elsewhere."""
+        processes = self._processes.all()
+        for process in processes:
+            process.hang_up()  # those that came meanwhile, too
+        with selectors.DefaultSelector() as selector:
+            for process in processes:
+                selector.register(process.socket, selectors.EVENT_READ, process)
+            while selector.get_map() and time.monotonic() < deadline:
+                for key, _ in selector.select(max(0.0, deadline - time.monotonic())):
+                    data = key.data.read()
+                    if data is None:
+                        continue
+                    if not data or not self._pass_on(key.data, data):
+                        selector.unregister(key.fileobj)
 
-    # ------------------------------------------------------------------ towards the children
+    def confirm(self, connection: WorkerConnection, size: int) -> None:
+        if isinstance(connection.runner, ConnectionProcess):
+            self._processes.post(connection.runner, Confirm(connection.conn, size))
+
+    # ------------------------------------------------------------------ towards the processes
 
     def _receive(self) -> None:
         while not self._ended:
             for connection, event in self.poll(0.2):
-                child = connection.runner
-                if not isinstance(child, Child):
-                    assert isinstance(event, (Connect, Restore))
-                    self._spawn(connection, event)
-                    continue
-                if isinstance(event, Disconnect):
-                    with child.lock:
-                        if child.disconnect is not None:
-                            continue  # the browser had gone before the gateway went
-                        child.disconnect = event
-                self._post(child, event)
-                self._close_if_dead(child)
+                try:
+                    self._hand_out(connection, event)
+                except Exception:
+                    self.give_up(connection)
+
+    def _hand_out(self, connection: WorkerConnection, event: Event) -> None:
+        process = connection.runner
+        if not isinstance(process, ConnectionProcess):
+            if isinstance(event, (Connect, Restore)):
+                self._spawn(connection, event)
+            return  # else it was turned away
+        if isinstance(event, Disconnect):
+            with process.lock:
+                if process.disconnect is not None:
+                    return  # the browser had gone before the gateway went
+                process.disconnect = event
+        self._processes.post(process, event)
+        self._close_for(process)
 
     def _spawn(
         self,
@@ -172,258 +147,152 @@ class MultiprocessExecutor(Executor):
         disconnect: Disconnect | None = None,
     ) -> None:
         """Start a process; with ``disconnect`` one that only runs ``on_close``."""
-        assert self._template is not None
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
             self._turn_away(connection, str(error))
             return
-        ours.setblocking(False)
-        with self._lock:
-            self._keys += 1
-            child = Child(self._keys, connection, ours)
-            self._children[child.key] = child
-        connection.runner = child
+        process = self._processes.add(connection, ours, disconnect)
         if isinstance(event, Restore):
-            child.accepted = True
-            child.snapshot = event.snapshot
-        child.disconnect = disconnect
-        child.second = disconnect is not None
-        # Before there is a process, whose end the other thread may notice at any time.
-        self._selector.register(ours, selectors.EVENT_READ, child)
+            process.accepted = True
+            process.snapshot = event.snapshot
+        connection.runner = process
         try:
-            self._template.request(child.key, theirs)
+            self._template.request(process.key, theirs)
+        except ConnectionError:
+            self._processes.drop(
+                process
+            )  # without a template this worker ends, and others go on with it
+            return
         except OSError as error:
-            self._drop(child)
+            self._processes.drop(process)
             self._turn_away(connection, str(error))
             return
         finally:
             theirs.close()
-        self._post(child, event)
+        self._processes.post(process, event)
         if disconnect is not None:
-            self._post(child, disconnect)
+            self._processes.post(process, disconnect)
         if self.stopping:
-            self._post(child, None)  # it came too late for retire()
+            self._processes.post(process, None)  # it came too late for retire()
 
     def _turn_away(self, connection: WorkerConnection, reason: str) -> None:
         self._refusing_until = time.monotonic() + 1.0
         logger.error("no process for a new connection (%s): refusing upgrades with 503", reason)
         connection.turn_away(Refuse(connection.conn, 503, "out of processes"))
 
-    def _post(self, child: Child, event: Event | None) -> None:
-        """Send an event; ``None`` asks looping hooks to end."""
-        batch = Batch(
-            WIRE_VERSION,
-            "",
-            child.connection.link.gateway,
-            "",
-            0,
-            0,
-            [] if event is None else [event],
-        )
-        with child.lock:
-            if child.dead:
-                return
-            waiting = bool(child.outgoing)
-            child.outgoing += Frames.wrap(encode(batch))
-            if not waiting:
-                self._write(child)
-
-    def _write(self, child: Child) -> None:
-        """Write what the socket takes; with the child's lock held."""
-        with contextlib.suppress(OSError, KeyError, ValueError):  # its end is seen by the reader
-            while child.outgoing:
-                try:
-                    sent = child.socket.send(child.outgoing[:65536])
-                except BlockingIOError:
-                    self._selector.modify(
-                        child.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, child
-                    )
-                    return
-                del child.outgoing[:sent]
-
-    # ------------------------------------------------------------------ from the children
-
-    def _read(self) -> None:
-        while not self._ended:
-            for key, events in self._selector.select(0.01 if self._held else 0.2):
-                child = key.data
-                if child is None:
-                    self._report()
-                    continue
-                if events & selectors.EVENT_WRITE:
-                    with child.lock:
-                        if not child.dead:  # it may have been dropped in this very turn
-                            self._selector.modify(child.socket, selectors.EVENT_READ, child)
-                            self._write(child)
-                if events & selectors.EVENT_READ:
-                    self._from_child(child)
-                    if child.connection.link.congested:
-                        self._hold(child)
-            if self._held:
-                self._release()
-
-    def _hold(self, child: Child) -> None:
-        """Read no further: publications have no window, so this is what holds up a child whose
-        gateway takes nothing."""
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(child.socket)
-            self._held.append(child)
-
-    def _release(self) -> None:
-        """Read on what was held, as far as there is room again."""
-        held, self._held = self._held, []
-        for child in held:
-            link = child.connection.link
-            link.flush()
-            with child.lock:
-                if child.dead:
-                    continue
-                if link.congested:
-                    self._held.append(child)
-                    continue
-                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.outgoing else 0)
-                self._selector.register(child.socket, events, child)
-
-    def _from_child(self, child: Child) -> bool:
-        """Take what a child says. False if nothing came."""
-        try:
-            data = child.socket.recv(262144)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        if not data:
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(child.socket)
-            if child.finished:
-                self._gone(child)
-            return False  # else the template tells how it ended
-        connection = child.connection
-        link = connection.link
-        for piece in child.frames.feed(data):
-            batch = decode_replies(piece)
-            messages = [each for each in batch.messages if isinstance(each, WorkerMessage)]
-            for message in messages:
-                self._note(child, message)
-            link.pass_on(messages, batch.acks)
-            for seq in batch.acks.values():
-                if child.disconnect is not None and seq >= child.disconnect.seq:
-                    child.finished = True
-        link.flush()
-        return True
-
-    def _note(self, child: Child, message: WorkerMessage) -> None:
-        if isinstance(message, SaveSnapshot):
-            child.snapshot = message.snapshot
-        elif isinstance(message, Accept):
-            child.accepted = True
-        elif isinstance(message, (Refuse, Released)):
-            child.finished = True
-
-    def _report(self) -> None:
-        """The template tells what became of a process."""
-        assert self._template is not None
-        report = self._template.report()
-        if report is None:
-            self._selector.unregister(self._template.fileno())
-            if not self._ended:
-                self.source.fail("its template process is gone, so it can start no more")
-            return
-        key, pid, status = report
-        with self._lock:
-            child = self._children.get(key)
-        if child is None:
-            return
-        if not pid:
-            child.finished = True
-            self._drop(child)
-            self._turn_away(child.connection, "fork failed")
-        elif status < 0:
-            child.pid = pid
-        else:
-            while self._from_child(child):
-                pass  # its last words: the report may have overtaken them
-            self._gone(child, status)
-
-    def _gone(self, child: Child, status: int | None = None) -> None:
-        """A child has ended."""
-        if not self._drop(child):
-            return
-        connection = child.connection
-        link = connection.link
-        if child.finished:
-            link.connections.pop(connection.conn, None)
-            return
-        logger.error(
-            "%s: connection %s: its process %d died%s",
-            connection.namespace,
-            connection.id,
-            child.pid,
-            "" if status is None else f" ({_in_words(status)})",
-        )
-        if not child.accepted:
-            link.put(Refuse(connection.conn, 500, ""))
-            link.connections.pop(connection.conn, None)
-        elif child.second:
-            # The handler's on_close kills processes; enough of that.
-            if child.disconnect is not None:
-                link.done(connection.conn, child.disconnect.seq, None)
-            link.connections.pop(connection.conn, None)
-        else:
-            link.put(Close(connection.conn, 1011, "internal error"))
-            self._close_if_dead(child)
-        link.flush()
-
-    def _close_if_dead(self, child: Child) -> None:
+    def _close_for(self, process: ConnectionProcess) -> None:
         """Run ``on_close`` in a new process once the old one is dead and the last event is there.
 
         Both threads ask, each when its half has come.
         """
-        with child.lock:
-            event = child.disconnect
-            if event is None or not child.dead or child.replaced:
-                return
-            if child.finished or child.second or not child.accepted:
-                return
-            child.replaced = True
-        connection = child.connection
-        self._spawn(
-            connection,
-            Restore(
-                connection.conn,
-                event.seq - 1,
-                connection.namespace,
-                encode(connection.handshake),
-                connection.subprotocol or "",
-                [],
-                child.snapshot,
-                0,
-                True,
-            ),
-            event,
-        )
+        with process.lock:
+            rest = process.continuation()
+        if rest is not None:
+            self._spawn(process.connection, *rest)
 
-    # ------------------------------------------------------------------ bookkeeping
+    # ------------------------------------------------------------------ from the processes
 
-    def _all(self) -> list[Child]:
-        with self._lock:
-            return list(self._children.values())
+    def _read(self) -> None:
+        while not self._ended:
+            table = self._processes
+            for key, events in table.selector.select(0.01 if table.held else 0.2):
+                process = key.data
+                if process is None:
+                    self._report()
+                    continue
+                if events & selectors.EVENT_WRITE:
+                    table.write(process)
+                if events & selectors.EVENT_READ:
+                    self._hear(process)
+                    if process.connection.link.congested:
+                        table.hold(process)
+            if table.held:
+                table.read_held()
 
-    def _drop(self, child: Child) -> bool:
-        """Forget a child. False if that was done before."""
-        with self._lock:
-            if self._children.pop(child.key, None) is None:
-                return False
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(child.socket)
-        with child.lock:
-            child.dead = True
-            child.socket.close()
+    def _hear(self, process: ConnectionProcess) -> bool:
+        """Take what a process says. False if nothing came."""
+        data = process.read()
+        if data is None:
+            return False
+        if data:
+            return self._pass_on(process, data)
+        self._processes.deafen(process)
+        if process.finished:
+            self._gone(process)
+        return False  # else the template tells how it ended
+
+    def _pass_on(self, process: ConnectionProcess, data: bytes) -> bool:
+        """Put into the outbox what a process says. False if that made no sense."""
+        link = process.connection.link
+        try:
+            for messages, acks in process.understand(data):
+                link.pass_on(messages, acks)
+        except Exception:
+            # Only this one is broken; the thread has others to serve.
+            logger.exception("process %d is ended for what it says", process.pid)
+            process.hang_up()
+            return False
+        finally:
+            link.flush()
         return True
 
+    def _report(self) -> None:
+        """The template tells what became of a process."""
+        report = self._template.report()
+        if report is None:
+            self._processes.selector.unregister(self._template.fileno())
+            if not self._ended:
+                self.source.fail("its template process is gone, so it can start no more")
+            return
+        key, pid, status = report
+        process = self._processes.get(key)
+        if process is None:
+            return
+        if not pid:
+            process.finished = True
+            self._processes.drop(process)
+            self._turn_away(process.connection, "fork failed")
+        elif status < 0:
+            process.pid = pid
+        else:
+            while self._hear(process):
+                pass  # its last words: the report may have overtaken them
+            self._gone(process, status)
 
-def _in_words(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"exit status {os.waitstatus_to_exitcode(status)}"
+    def _gone(self, process: ConnectionProcess, status: int | None = None) -> None:
+        """A process has ended."""
+        if not self._processes.drop(process):
+            return
+        connection = process.connection
+        link = connection.link
+        if process.finished:
+            self._forget(connection)
+            return
+        if self._ended:
+            return  # by our own hand; another worker decides what becomes of the connection
+        logger.error(
+            "%s: connection %s: its process %d died%s",
+            connection.namespace,
+            connection.id,
+            process.pid,
+            "" if status is None else f" ({in_words(status)})",
+        )
+        if not process.accepted:
+            link.put(Refuse(connection.conn, 500, ""))
+            self._forget(connection)
+        elif process.last:
+            # The handler's on_close kills processes; enough of that.
+            if process.disconnect is not None:
+                link.done(connection.conn, process.disconnect.seq, None)
+            self._forget(connection)
+        else:
+            link.put(Close(connection.conn, 1011, "internal error"))
+            self._close_for(process)
+        link.flush()
+
+    @staticmethod
+    def _forget(connection: WorkerConnection) -> None:
+        connections = connection.link.connections
+        if connections.get(connection.conn) is connection:  # not of one that has come since
+            del connections[connection.conn]

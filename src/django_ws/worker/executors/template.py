@@ -7,6 +7,7 @@ the handlers loaded, so a child is warm at once and inherits nothing that it cou
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import select
@@ -33,6 +34,12 @@ _REPORT = struct.Struct("!Qqi")
 #: Seconds that the template has to end its children and itself.
 CLOSE_TIMEOUT = 5.0
 
+#: Signals that the supervisor acts on, and nobody else (see ``supervisor/boot.py``).
+PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: Of Linux' prctl(2).
+PR_SET_PDEATHSIG = 1
+
 
 class Template:
     """The worker's end. Used by one thread to :meth:`request`, by one to read :meth:`reports`."""
@@ -55,7 +62,7 @@ class Template:
         hygiene.end_of_process()
         _refuse_threads()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
+        pid = _fork()
         if pid:
             theirs.close()
             return cls(ours, pid)
@@ -124,6 +131,33 @@ def _refuse_threads() -> None:
     )
 
 
+def _fork() -> int:
+    """``os.fork()`` for a process that goes with its parent and leaves signals to the supervisor,
+    unlike those that hooks fork."""
+    handlers = {number: signal.getsignal(number) for number in PASSED}
+    parent = os.getpid()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)
+    try:
+        pid = os.fork()
+        if not pid:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            _end_with(parent)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return pid
+
+
+def _end_with(parent: int) -> None:
+    """Be killed when ``parent`` ends, even if stopped, or in a hook that keeps the GIL: nothing may
+    run on here while another worker has the connections already. Elsewhere than on Linux the end of
+    the socket to the worker has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before
+
+
 def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> None:
     """Fork on request, report ends, until the worker's end is closed."""
     wake_in, wake_out = os.pipe()
@@ -153,7 +187,7 @@ def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> N
         (key,) = _REQUEST.unpack(data)
         end = socket.socket(fileno=descriptors[0])
         try:
-            pid = os.fork()
+            pid = _fork()
         except OSError as error:
             logger.error("no process for a new connection: %s", error)
             reports.append(_REPORT.pack(key, 0, -1))
