@@ -91,7 +91,7 @@ def test_a_new_worker_serves_an_old_gateway(tmp_path: Path, mode: str) -> None:
         gateway.until(lambda: gateway.acks.get(1) == 1)
         accept, join = gateway.messages[-2:]
         assert accept[:3] == [3, 1, ""]
-        assert join == [7, 1, "g"]
+        assert join[:3] == [7, 1, "g"]
         gateway.say(old.MESSAGES)
         gateway.until(lambda: gateway.acks.get(1) == 3)
         assert [message[3] for message in gateway.messages if message[0] == 5] == [

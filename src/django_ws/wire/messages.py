@@ -23,10 +23,12 @@ __all__ = [
     "WIRE_VERSION",
     "Accept",
     "Answer",
+    "Call",
     "Close",
     "Confirm",
     "Connect",
     "Disconnect",
+    "Emit",
     "Event",
     "Expel",
     "Failed",
@@ -40,7 +42,10 @@ __all__ = [
     "Heartbeat",
     "Hello",
     "Identity",
+    "Info",
     "Join",
+    "Joined",
+    "Kind",
     "Leave",
     "Message",
     "NamespaceInfo",
@@ -53,6 +58,7 @@ __all__ = [
     "Refuse",
     "Release",
     "Released",
+    "Reply",
     "Restore",
     "Retiring",
     "Role",
@@ -104,6 +110,7 @@ class Handshake(msgspec.Struct, array_like=True, frozen=True, gc=False):
         server: the address and port it reached.
         subprotocols: what ``Sec-WebSocket-Protocol`` offers, in the client's order.
         time: seconds since the epoch when the request came.
+        auth: JSON that the client sent with its first envelope; empty for a plain client.
     """
 
     namespace: str
@@ -116,6 +123,7 @@ class Handshake(msgspec.Struct, array_like=True, frozen=True, gc=False):
     server: tuple[str, int]
     subprotocols: list[str]
     time: float
+    auth: bytes = b""
 
 
 class Snapshot(msgspec.Struct, array_like=True, gc=False):
@@ -131,6 +139,18 @@ class Snapshot(msgspec.Struct, array_like=True, gc=False):
     state: bytes = b""
     user: str = ""
     movable: bool = True
+
+
+class Position(msgspec.Struct, array_like=True, frozen=True):
+    """How far a group has come.
+
+    Attributes:
+        offset: of its last publication; 0 before the first one.
+        epoch: names the memory that counts the offsets: another one has other offsets.
+    """
+
+    offset: int
+    epoch: str
 
 
 # ---------------------------------------------------------------- events: gateway -> worker
@@ -225,10 +245,50 @@ class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
     ended: bool
 
 
-#: Events that have a sequence number and are acknowledged by it.
-Sequenced = Connect | Message | Disconnect
+class Joined(msgspec.Struct, array_like=True, tag=9, gc=False):
+    """The answer to a :class:`Join` with a ``request``. Not an event: it has no seq.
 
-Event = Welcome | Sequenced | Confirm | Release | Restore
+    Attributes:
+        offset, epoch: how far the group had come when the membership began.
+    """
+
+    conn: int
+    request: int
+    offset: int
+    epoch: str
+
+
+class Kind(enum.IntEnum):
+    """What a :class:`Call` is."""
+
+    EVENT = 1
+    REQUEST = 2
+
+
+class Call(msgspec.Struct, array_like=True, tag=10, gc=False):
+    """What a client with envelopes says that is no plain message.
+
+    Attributes:
+        kind: of :class:`Kind`.
+        name: of the event; empty for a request.
+        data: JSON: the event's arguments as an array, or the request's value.
+        attachments: bytes that stand in ``data`` as ``{"_placeholder": true, "num": index}``.
+        answer: a :class:`Reply` with this seq is waited for.
+    """
+
+    conn: int
+    seq: int
+    kind: int
+    name: str
+    data: bytes
+    attachments: list[bytes] = []
+    answer: bool = False
+
+
+#: Events that have a sequence number and are acknowledged by it.
+Sequenced = Connect | Message | Disconnect | Call
+
+Event = Welcome | Sequenced | Confirm | Release | Restore | Joined
 
 
 # ---------------------------------------------------------------- replies: worker -> gateway
@@ -327,10 +387,17 @@ class Close(msgspec.Struct, array_like=True, tag=6, gc=False):
 
 
 class Join(msgspec.Struct, array_like=True, tag=7, gc=False):
-    """The connection becomes a member of a group."""
+    """The connection becomes a member of a group; before it is accepted, too.
+
+    Attributes:
+        request: other than 0 to be answered by :class:`Joined`.
+        since: what was published after it comes first.
+    """
 
     conn: int
     group: str
+    request: int = 0
+    since: Position | None = None
 
 
 class Leave(msgspec.Struct, array_like=True, tag=8, gc=False):
@@ -383,6 +450,43 @@ class Identity(msgspec.Struct, array_like=True, tag=13, gc=False):
     session: str
 
 
+class Info(msgspec.Struct, array_like=True, tag=14, gc=False):
+    """What presence shows of the connection.
+
+    Attributes:
+        info: JSON.
+    """
+
+    conn: int
+    info: bytes
+
+
+class Emit(msgspec.Struct, array_like=True, tag=15, gc=False):
+    """A named event for the browser; ``data`` and ``attachments`` as in :class:`Call`."""
+
+    conn: int
+    name: str
+    data: bytes
+    attachments: list[bytes] = []
+
+
+class Reply(msgspec.Struct, array_like=True, tag=16, gc=False):
+    """The answer to a :class:`Call`.
+
+    Attributes:
+        seq: of the call.
+        code: 0 for success, else why not (4400 and the like).
+        data: JSON: a request's value, or an acknowledgement's arguments as an array; of a failure
+            the words, as plain text.
+    """
+
+    conn: int
+    seq: int
+    code: int
+    data: bytes
+    attachments: list[bytes] = []
+
+
 #: What a worker says.
 WorkerMessage = (
     Hello
@@ -398,22 +502,13 @@ WorkerMessage = (
     | Retiring
     | Released
     | Identity
+    | Info
+    | Emit
+    | Reply
 )
 
 
 # ---------------------------------------------------------------- requests: publisher -> gateway
-
-
-class Position(msgspec.Struct, array_like=True, frozen=True):
-    """How far a group has come.
-
-    Attributes:
-        offset: of its last publication; 0 before the first one.
-        epoch: names the memory that counts the offsets: another one has other offsets.
-    """
-
-    offset: int
-    epoch: str
 
 
 class Publish(msgspec.Struct, array_like=True, tag=32, gc=False):
