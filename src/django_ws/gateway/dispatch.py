@@ -10,17 +10,20 @@ from ..wire.codec import ReplyBatch
 from ..wire.messages import (
     Accept,
     Close,
+    Emit,
     Failed,
     GatewayAnswer,
     GroupSend,
     Heartbeat,
     Hello,
     Identity,
+    Info,
     Join,
     Leave,
     PublisherMessage,
     Refuse,
     Released,
+    Reply,
     Retiring,
     SaveSnapshot,
     Unknown,
@@ -29,14 +32,16 @@ from .counters import Counters
 from .replies import Batch, Said
 from .session import Session
 from .sessions import Sessions
-from .shared import Shared
 from .worker import Worker
 
 __all__ = ["Dispatch", "Publishers", "Workers"]
 
 
 class Publishers(Protocol):
-    """What serves the requests of publishers."""
+    """What serves publications and the requests of publishers."""
+
+    def publish(self, message: GroupSend) -> None:
+        """A handler publishes something."""
 
     def serve(self, identity: bytes, message: PublisherMessage) -> None:
         """Do what a message from the DEALER ``identity`` asks, and answer it."""
@@ -86,10 +91,7 @@ class Dispatch:
             case Heartbeat():
                 self._workers.beat(worker, message)
             case GroupSend():
-                shared = Shared(
-                    message.group, message.opcode, message.data, message.event, message.json
-                )
-                self._sessions.groups.publish(shared, message.exclude)
+                self._publishers.publish(message)
             case Retiring():
                 self._workers.retire(worker)
             case Hello():
@@ -111,13 +113,19 @@ class Dispatch:
             case Close():
                 session.close(message)
             case Join():
-                self._sessions.join(session, message.group)
+                self._sessions.join(session, message)
             case Leave():
                 self._sessions.groups.leave(message.group, session)
             case Released():
                 session.given_back(message.snapshot)
             case Identity():
                 self._sessions.identify(session, message.user, message.session)
+            case Info():
+                self._sessions.show(session, message.info)
+            case Emit():
+                session.emit(message)
+            case Reply():
+                session.reply(message)
 
     def from_publisher(self, identity: bytes, batch: ReplyBatch) -> Batch:
         """How a publisher's batch is worked off."""

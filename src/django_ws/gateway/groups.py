@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
+from ..wire.messages import Position, Present, Publication, Recent
+from .engine.base import Engine, Failure
+from .engine.patterns import Lookup
 from .shared import Shared
 
-__all__ = ["Groups", "Member", "Turn"]
+__all__ = ["Groups", "Joining", "Member", "Turn"]
+
+#: Called with how far a group had come when a connection became its member, and whether nothing is
+#: missing since the position it came with.
+Joining = Callable[[Position, bool], None]
+
+#: Publications that wait for a connection that hears first what came before.
+MAX_HELD = 1000
 
 #: Bytes to count for a delivery besides its payload.
 OVERHEAD = 64
@@ -19,9 +30,13 @@ class Member(Protocol):
 
     Attributes:
         groups: of which it is a member; ``None`` for none.
+        user: primary key of its user; empty for nobody.
+        info: JSON that presence shows of it; empty for none.
     """
 
     groups: set[str] | None
+    user: str
+    info: bytes
 
     @property
     def conn(self) -> int: ...
@@ -72,58 +87,211 @@ class _Delivery:
         self.done = 0
 
 
-class Groups:
-    """Who is in which group. An empty group does not exist.
+class _Holding:
+    """A connection that becomes a member once it has what came before.
 
     Attributes:
-        published: what has not reached all members yet. Bounded by whoever publishes: it delivers
-            all before it takes anything more.
+        position: how far it has come.
+        waiting: what was published meanwhile; bounded, policy: dropped, and asked for again.
     """
 
-    def __init__(self) -> None:
-        self.published: deque[_Delivery] = deque()
-        self._members: dict[str, dict[int, Member]] = {}
+    __slots__ = ("asked_again", "complete", "done", "member", "over", "position", "waiting")
 
-    def join(self, group: str, member: Member) -> None:
-        """Make a connection a member."""
+    def __init__(self, member: Member, position: Position, done: Joining | None) -> None:
+        self.member = member
+        self.position = position
+        self.done = done
+        self.complete = True
+        self.over = False
+        self.asked_again = False
+        self.waiting: list[Shared] = []
+
+    def hold(self, message: Shared) -> None:
+        """Keep a publication until those before it have come."""
+        if len(self.waiting) < MAX_HELD:
+            self.waiting.append(message)
+        else:
+            self.waiting.clear()
+            self.asked_again = True
+
+
+class Groups:
+    """Who is in which group, and what is on its way to them. An empty group does not exist.
+
+    Args:
+        incarnation: this gateway's, with which ids of its connections begin.
+        options: finds what is kept of a group.
+        clock: seconds since the epoch.
+
+    Attributes:
+        published: what has not reached all members yet.
+        engine: hears who is there, and knows what was published before; set before the first use.
+    """
+
+    engine: Engine
+
+    def __init__(self, incarnation: str, options: Lookup, clock: Callable[[], float]) -> None:
+        self._incarnation = incarnation
+        self._options = options
+        self._clock = clock
+        self._members: dict[str, dict[int, Member]] = {}
+        self._holding: dict[str, dict[int, _Holding]] = {}
+        # Bounded by whoever publishes: it delivers all before it takes anything more.
+        self.published: deque[_Delivery] = deque()
+
+    # ------------------------------------------------------------------ who is there
+
+    def join(
+        self,
+        group: str,
+        member: Member,
+        since: Position | None = None,
+        done: Joining | None = None,
+    ) -> None:
+        """Make a connection a member.
+
+        Args:
+            since: what was published after it comes first.
+            done: called when it is a member, see :data:`Joining`.
+        """
+        conn = member.conn
         if member.groups is None:
             member.groups = set()
         member.groups.add(group)
-        self._members.setdefault(group, {})[member.conn] = member
+        members = self._members.get(group)
+        if members is None:
+            members = self._members[group] = {}
+            self.engine.subscribe(group)
+        new = conn not in members
+        options = self._options(group)
+        if options is not None and new and (options.presence or options.join_leave):
+            self.engine.enter(group, self._present(member))
+        if since is not None and new:
+            held = _Holding(member, since, done)
+            self._holding.setdefault(group, {})[conn] = held
+            self._catch_up(group, held)
+            return
+        members[conn] = member
+        if done is not None:
+            self.engine.position(group, partial(_joined, done, True))
 
     def leave(self, group: str, member: Member) -> None:
         """End a membership."""
         if member.groups is not None:
             member.groups.discard(group)
-        self._remove(group, member)
+        self._remove(group, member.conn)
 
     def leave_all(self, member: Member) -> None:
         """The connection has ended. What it was a member of stays written there, for others to
         read."""
         for group in member.groups or ():
-            self._remove(group, member)
+            self._remove(group, member.conn)
 
-    def _remove(self, group: str, member: Member) -> None:
+    def changed(self, member: Member) -> None:
+        """What presence shows of a connection is another."""
+        for group in member.groups or ():
+            options = self._options(group)
+            if options is not None and options.presence and member.conn in self.members(group):
+                self.engine.enter(group, self._present(member))
+
+    def _remove(self, group: str, conn: int) -> None:
+        held = self._holding.get(group, {}).pop(conn, None)
+        if held is not None:
+            held.over = True
+            if not self._holding[group]:
+                del self._holding[group]
         members = self._members.get(group)
-        if members is not None:
-            members.pop(member.conn, None)
-            if not members:
-                del self._members[group]
+        if members is None or (members.pop(conn, None) is None and held is None):
+            return
+        options = self._options(group)
+        if options is not None and (options.presence or options.join_leave):
+            self.engine.leave(group, self.id_of(conn))
+        if not members and group not in self._holding:
+            del self._members[group]
+            self.engine.unsubscribe(group)
 
-    def members(self, group: str) -> Collection[Member]:
-        """The connections in a group."""
-        return self._members.get(group, {}).values()
+    def members(self, group: str) -> Mapping[int, Member]:
+        """The connections in a group, by number."""
+        return self._members.get(group, {})
 
-    def publish(self, message: Shared, exclude: int = 0) -> None:
-        """Send a message to every member; leaves with :meth:`deliver`.
+    def id_of(self, conn: int) -> str:
+        """What a connection is called among all of the project's."""
+        return f"{self._incarnation}-{conn}"
 
-        Args:
-            exclude: the connection that does not get it; 0 for none.
-        """
-        members = self._members.get(message.group)
-        if members:
-            chosen = [member for conn, member in members.items() if conn != exclude]
+    def conn_of(self, id: str) -> int:
+        """The number of a connection; 0 if it is none of this gateway."""
+        gateway, _, number = id.rpartition("-")
+        return int(number) if gateway == self._incarnation and number.isdecimal() else 0
+
+    def _present(self, member: Member) -> Present:
+        return Present(self.id_of(member.conn), member.user, self._clock(), member.info)
+
+    # ------------------------------------------------------------------ what came before
+
+    def _catch_up(self, group: str, held: _Holding) -> None:
+        self.engine.history(group, held.position, MAX_HELD, partial(self._caught_up, group, held))
+
+    def _caught_up(self, group: str, held: _Holding, found: Recent | Failure) -> None:
+        """Send what a connection has missed, and go on where that ends."""
+        if held.over:
+            return
+        if isinstance(found, Failure):
+            held.complete = False
+            self._begin(group, held, None)
+            return
+        held.complete = held.complete and found.complete
+        epoch = found.position.epoch
+        for each in found.publications:
+            held.member.send_shared(_shared(group, each, epoch))
+        if found.publications:
+            held.position = Position(found.publications[-1].offset, epoch)
+        else:
+            held.position = found.position
+        if held.position.offset < found.position.offset or held.asked_again:
+            held.asked_again = False
+            self._catch_up(group, held)
+        else:
+            self._begin(group, held, found.position)
+
+    def _begin(self, group: str, held: _Holding, position: Position | None) -> None:
+        """From now on it gets what is published."""
+        del self._holding[group][held.member.conn]
+        if not self._holding[group]:
+            del self._holding[group]
+        for message in held.waiting:
+            if (
+                position is None
+                or message.epoch != position.epoch
+                or (message.offset > position.offset or not message.offset)
+            ):
+                held.member.send_shared(message)
+                if message.offset:
+                    position = Position(message.offset, message.epoch)
+        self._members[group][held.member.conn] = held.member
+        if held.done is not None:
+            held.done(position or Position(0, ""), held.complete)
+
+    # ------------------------------------------------------------------ publications
+
+    def publish(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
+        """See :class:`.engine.base.Listener`. Leaves with :meth:`deliver`."""
+        members = self._members.get(group)
+        if members is None:
+            return
+        message = _shared(group, publication, epoch)
+        left_out = self.conn_of(exclude) if exclude else 0
+        chosen = [member for conn, member in members.items() if conn != left_out]
+        if chosen:
             self.published.append(_Delivery(message, chosen))
+        if self._holding:
+            for held in self._holding.get(group, {}).values():
+                if held.member.conn != left_out:
+                    held.hold(message)
+
+    def send(self, message: Shared, members: list[Member]) -> None:
+        """Send a message to these, whatever groups they are in."""
+        if members:
+            self.published.append(_Delivery(message, members))
 
     def deliver(self, turn: Turn) -> bool:
         """Deliver what was published, as far as the turn goes. False if some is left."""
@@ -139,3 +307,22 @@ class Groups:
                 return False
             published.popleft()
         return True
+
+
+def _shared(group: str, publication: Publication, epoch: str) -> Shared:
+    return Shared(
+        group,
+        publication.opcode,
+        publication.data,
+        publication.event,
+        publication.json,
+        publication.offset,
+        epoch if publication.offset else "",
+    )
+
+
+def _joined(done: Joining, complete: bool, position: Position | Failure) -> None:
+    if isinstance(position, Failure):
+        done(Position(0, ""), False)
+    else:
+        done(position, complete)

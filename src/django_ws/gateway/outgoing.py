@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..wire.messages import Send
+from ..wire.messages import Emit, Reply, Send
 from .shared import Shared
 
 __all__ = ["Outgoing"]
@@ -21,14 +21,14 @@ class Outgoing:
     __slots__ = ("_items", "close", "group_bytes")
 
     def __init__(self) -> None:
-        self._items: deque[Send | Shared] = deque()
+        self._items: deque[Send | Emit | Reply | Shared] = deque()
         self.group_bytes = 0
         self.close: tuple[int, str] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._items)
 
-    def add(self, message: Send) -> None:
+    def add(self, message: Send | Emit | Reply) -> None:
         """Append a message of the connection's own handler."""
         if self.close is None:
             self._items.append(message)
@@ -39,7 +39,7 @@ class Outgoing:
             self._items.append(message)
             self.group_bytes += len(message.data)
 
-    def take(self) -> Send | Shared:
+    def take(self) -> Send | Emit | Reply | Shared:
         """Remove the oldest."""
         item = self._items.popleft()
         if type(item) is Shared:

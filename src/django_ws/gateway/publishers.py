@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -15,77 +16,117 @@ from ..wire.messages import (
     GetHistory,
     GetPosition,
     GetPresence,
+    GroupSend,
     Position,
+    Publication,
     Publish,
     PublisherMessage,
 )
+from .engine.base import Engine, Failure
+from .groups import Member
 from .sessions import Sessions
 from .shared import Shared
 
-__all__ = ["LocalRequests"]
+__all__ = ["Requests"]
 
 
-class LocalRequests:
-    """Serves requests from this gateway's memory alone, without any history.
+class Requests:
+    """Serves requests; :class:`.engine.base.Listener` of the engine that answers them.
 
     Args:
-        incarnation: this gateway's, with which ids of its connections begin.
         max_message: bytes of the largest publication.
         answer: sends an answer to a DEALER.
+
+    Attributes:
+        engine: has the publications; set before the first use.
     """
 
+    engine: Engine
+
     def __init__(
-        self,
-        sessions: Sessions,
-        incarnation: str,
-        max_message: int,
-        answer: Callable[[bytes, GatewayAnswer], None],
+        self, sessions: Sessions, max_message: int, answer: Callable[[bytes, GatewayAnswer], None]
     ) -> None:
         self._sessions = sessions
-        self._incarnation = incarnation
+        self._groups = sessions.groups
         self._max_message = max_message
         self._answer = answer
 
+    # ------------------------------------------------------------------ of Django processes
+
+    def publish(self, message: GroupSend) -> None:
+        """A handler's publication."""
+        self.engine.publish(
+            message.group,
+            message.opcode,
+            message.data,
+            event=message.event,
+            json=message.json,
+            exclude=self._groups.id_of(message.exclude) if message.exclude else "",
+        )
+
     def serve(self, identity: bytes, message: PublisherMessage) -> None:
         """Do what is asked, and answer if somebody waits for that."""
+        answer = partial(self._answered, identity, message.request)
         match message:
+            case Publish() if len(message.data) > self._max_message:
+                words = f"{len(message.data)} bytes, and {self._max_message} are allowed"
+                answer(Failure("too_big", words))
+            case Publish() if message.user:
+                nowhere = Position(0, "")
+                self.engine.spread(message, lambda outcome: answer(_instead(outcome, nowhere)))
             case Publish():
-                self._publish(identity, message)
+                self.engine.publish(
+                    message.group,
+                    message.opcode,
+                    message.data,
+                    event=message.event,
+                    json=message.json,
+                    exclude=message.exclude,
+                    done=answer if message.request else None,
+                )
             case Expel():
-                self._succeeded(identity, message.request, self._expel(message))
-            case GetHistory() | GetPosition() | GetPresence():
-                self._failed(identity, message.request, "no_history", "no group has a history here")
+                self.engine.spread(message, answer)
+            case GetHistory():
+                self.engine.history(message.group, message.since, message.limit, answer)
+            case GetPosition():
+                self.engine.position(message.group, answer)
+            case GetPresence():
+                self.engine.presence(message.group, answer)
 
-    def _publish(self, identity: bytes, publish: Publish) -> None:
-        if len(publish.data) > self._max_message:
-            words = f"{len(publish.data)} bytes, and {self._max_message} are allowed"
-            self._failed(identity, publish.request, "too_big", words)
+    def _answered(self, identity: bytes, request: int, outcome: object) -> None:
+        if not request:
             return
-        self._sessions.groups.publish(
-            Shared(publish.group, publish.opcode, publish.data, publish.event, publish.json),
-            self._conn(publish.exclude),
-        )
-        self._succeeded(identity, publish.request, Position(0, ""))
+        if isinstance(outcome, Failure):
+            self._answer(identity, Failed(request, outcome.code, outcome.words))
+        else:
+            self._answer(identity, Answer(request, msgspec.Raw(encode(outcome))))
 
-    def _expel(self, expel: Expel) -> int:
-        """Close connections; returns how many."""
-        conn = self._conn(expel.id)
-        if expel.id and not conn:
+    # ------------------------------------------------------------------ of the engine
+
+    def published(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
+        """See :class:`.engine.base.Listener`."""
+        self._groups.publish(group, publication, epoch, exclude)
+
+    def spread(self, message: Publish | Expel) -> int:
+        """See :class:`.engine.base.Listener`."""
+        if isinstance(message, Publish):
+            shared = Shared(
+                message.group, message.opcode, message.data, message.event, message.json
+            )
+            conn = self._groups.conn_of(message.exclude)
+            found = self._sessions.find(message.user, "", "", 0)
+            members: list[Member] = [each for each in found if each.conn != conn]
+            self._groups.send(shared, members)
+            return len(members)
+        conn = self._groups.conn_of(message.id)
+        if message.id and not conn:
             return 0  # another gateway's
-        found = self._sessions.find(expel.user, expel.session, expel.group, conn)
+        found = self._sessions.find(message.user, message.session, message.group, conn)
         for session in found:
-            session.give_up(expel.code, expel.reason)
+            session.give_up(message.code, message.reason)
         return len(found)
 
-    def _conn(self, id: str) -> int:
-        """The number in a connection's id; 0 if it is none of this gateway."""
-        gateway, _, number = id.rpartition("-")
-        return int(number) if gateway == self._incarnation and number.isdecimal() else 0
 
-    def _succeeded(self, identity: bytes, request: int, value: object) -> None:
-        if request:
-            self._answer(identity, Answer(request, msgspec.Raw(encode(value))))
-
-    def _failed(self, identity: bytes, request: int, code: str, words: str) -> None:
-        if request:
-            self._answer(identity, Failed(request, code, words))
+def _instead(outcome: object, value: object) -> object:
+    """The value, unless it failed."""
+    return outcome if isinstance(outcome, Failure) else value

@@ -13,18 +13,22 @@ from typing import Protocol
 
 from ..wire.messages import (
     Accept,
+    Call,
     Close,
     Confirm,
     Connect,
     Disconnect,
+    Emit,
     Event,
     Message,
     Refuse,
     Release,
+    Reply,
     Restore,
     Send,
     Sequenced,
     Snapshot,
+    size_of,
 )
 from .outgoing import Outgoing
 from .session_state import (
@@ -60,6 +64,8 @@ class Client(Protocol):
     def backlog(self) -> int: ...
     def send(self, opcode: int, data: bytes) -> None: ...
     def send_shared(self, message: Shared) -> None: ...
+    def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None: ...
+    def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
     def resume(self) -> None: ...
 
@@ -152,6 +158,7 @@ class Session:
         "conn",
         "groups",
         "handshake",
+        "info",
         "key",
         "namespace",
         "refused",
@@ -186,6 +193,7 @@ class Session:
         self.seq = 1
         self.unacked: list[Sequenced] = [Connect(conn, 1, namespace, handshake)]
         self.groups: set[str] | None = None
+        self.info = b""
         self.snapshot = _NO_SNAPSHOT
         self.subprotocol = ""
         self.user = ""
@@ -260,10 +268,29 @@ class Session:
         if self._deaf:
             return True
         self.seq += 1
-        event = Message(self.conn, self.seq, opcode, data)
+        return self._take(Message(self.conn, self.seq, opcode, data), len(data))
+
+    def call(
+        self, kind: int, name: str, data: bytes, attachments: list[bytes], answer: bool
+    ) -> tuple[int, bool]:
+        """Take an event or a request.
+
+        Args:
+            kind, name, data, attachments, answer: as of :class:`.Call`.
+
+        Returns:
+            Its number, which :meth:`Client.reply` names, and what :meth:`receive` returns.
+        """
+        if self._deaf:
+            return 0, True
+        self.seq += 1
+        call = Call(self.conn, self.seq, kind, name, data, attachments, answer)
+        return self.seq, self._take(call, size_of(call))
+
+    def _take(self, event: Message | Call, size: int) -> bool:
         unacked = self.unacked
         unacked.append(event)
-        self._window += len(data)
+        self._window += size
         worker = self._line
         if worker is not None:
             worker.post(event)
@@ -302,6 +329,28 @@ class Session:
         size = self._received = self._received + len(message.data)
         if client is not None:
             client.send(message.opcode, message.data)
+        elif self._outgoing is not None:
+            self._outgoing.add(message)
+        if size >= self._windows.confirm_step:
+            if self._outgoing is None if client is None else client.writable:
+                self._confirm()
+            else:
+                self._confirm_due = True
+
+    def emit(self, message: Emit) -> None:
+        """A named event for the browser."""
+        self._pass(message)
+
+    def reply(self, message: Reply) -> None:
+        """The answer to a call."""
+        self._pass(message)
+
+    def _pass(self, message: Emit | Reply) -> None:
+        """As :meth:`send`, which is not to pay for what is rarer."""
+        client = self._direct
+        size = self._received = self._received + size_of(message)
+        if client is not None:
+            _pass_on(message, client)
         elif self._outgoing is not None:
             self._outgoing.add(message)
         if size >= self._windows.confirm_step:
@@ -394,6 +443,8 @@ class Session:
                 break
             if type(event) is Message:
                 self._window -= len(event.data)
+            elif type(event) is Call:
+                self._window -= size_of(event)
             count += 1
         del self.unacked[:count]
 
@@ -406,9 +457,19 @@ class Session:
         self.subprotocol = accept.subprotocol
         if self.ending:
             return
-        self._outgoing = Outgoing()
+        self.expect()
         if not self.verdict.done():
             self.verdict.set_result(accept)
+
+    def expect(self) -> None:
+        """Something comes for a browser that is not there yet, and shall wait for it."""
+        if self._client is None and self._outgoing is None and not self.ending:
+            self._outgoing = Outgoing()
+
+    def forget_groups(self) -> None:
+        """Its ``on_connect`` runs once more, in another worker, and joins them again."""
+        self.groups = self._outgoing = None
+        self.info = b""
 
     def refuse(self, refuse: Refuse) -> None:
         """``on_connect`` said no, or nobody could ask it, or take the connection over."""
@@ -471,6 +532,7 @@ class Session:
             self.snapshot,
             self._received,
             self.ending and type(self.unacked[0]) is Disconnect,
+            self.info,
         )
 
     def ask_back(self) -> None:
@@ -541,8 +603,12 @@ class Session:
         self._window = 0
 
 
-def _pass_on(item: Send | Shared, client: Client) -> None:
+def _pass_on(item: Send | Emit | Reply | Shared, client: Client) -> None:
     if isinstance(item, Shared):
         client.send_shared(item)
-    else:
+    elif isinstance(item, Send):
         client.send(item.opcode, item.data)
+    elif isinstance(item, Emit):
+        client.emit(item.name, item.data, item.attachments)
+    else:
+        client.reply(item.seq, item.code, item.data, item.attachments)

@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 
 from ..options import Limits
 from ..wire.codec import encode
-from ..wire.messages import Accept, Handshake, NamespaceInfo, Refuse
+from ..wire.messages import (
+    Accept,
+    Handshake,
+    Join,
+    Joined,
+    NamespaceInfo,
+    Position,
+    Refuse,
+)
 from .counters import Counters
 from .groups import Groups, Turn
 from .index import Index
@@ -58,7 +66,8 @@ class Sessions:
 
     Args:
         workers: by incarnation; the registry's own dict.
-        on_room: called when no browser is waited for any more.
+        on_room: called when no browser is waited for any more, or group messages are to leave.
+        groups: their memberships.
 
     Attributes:
         by_conn: those that are not over yet.
@@ -78,9 +87,11 @@ class Sessions:
         loop: asyncio.AbstractEventLoop,
         counters: Counters,
         on_room: Callable[[], None],
+        groups: Groups,
     ) -> None:
         self.counters = counters
-        self.groups = Groups()
+        self.groups = groups
+        self._go_on = on_room
         self.published = self.groups.published
         self.laggards = Laggards(loop, self._closed_slow, on_room)
         self.by_conn: dict[int, Session] = {}
@@ -198,6 +209,7 @@ class Sessions:
             self.by_user.discard(session.user, session)
             self.by_user.add(user, session)
             session.user = user
+            self.groups.changed(session)
             limit = self._max_per_user
             if user and limit and self.by_user.count(user) > limit and not session.ending:
                 self.counters["closed_limit"] += 1
@@ -207,11 +219,23 @@ class Sessions:
             self.by_key.add(key, session)
             session.key = key
 
-    def join(self, session: Session, group: str) -> None:
+    def join(self, session: Session, join: Join) -> None:
         """Make a connection a member; one that has ended only knows by name."""
-        self.groups.join(group, session)
+        worker, request = session.worker, join.request
+
+        def joined(position: Position, complete: bool) -> None:
+            if request and worker is not None:
+                worker.post(Joined(session.conn, request, position.offset, position.epoch))
+
+        session.expect()
+        self.groups.join(join.group, session, join.since, joined)
         if session.ending:
             self.groups.leave_all(session)
+
+    def show(self, session: Session, info: bytes) -> None:
+        """Take what presence is to show of a connection."""
+        session.info = info
+        self.groups.changed(session)
 
     def find(self, user: str, key: str, group: str, conn: int) -> list[Session]:
         """The open connections to which all of what is not empty applies.
@@ -229,7 +253,7 @@ class Sessions:
         elif user:
             found = self.by_user.find(user)
         else:
-            members = (self.by_conn.get(member.conn) for member in self.groups.members(group))
+            members = (self.by_conn.get(conn) for conn in self.groups.members(group))
             found = [session for session in members if session is not None]
         return [
             session
@@ -253,10 +277,14 @@ class Sessions:
             if session.state is State.OVER:
                 self._forget(session)
             elif session.state is State.WAITING:
+                self.groups.leave_all(session)
+                session.forget_groups()
                 self.waiting.add(session)
             else:
                 self._place(session)
         self.dispatch()
+        if self.groups.published:  # of those who have left
+            self._go_on()
 
     def _forget(self, session: Session) -> None:
         del self.by_conn[session.conn]

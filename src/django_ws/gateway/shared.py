@@ -18,18 +18,28 @@ class Shared:
         data: the payload.
         event: name of the event; empty for a plain message.
         json: ``data`` is the JSON of a value that is no ``str``.
+        offset, epoch: its place in the group's history; 0 and empty without one.
     """
 
-    __slots__ = ("_encodings", "data", "event", "group", "json", "opcode")
+    __slots__ = ("_encodings", "data", "epoch", "event", "group", "json", "offset", "opcode")
 
     def __init__(
-        self, group: str, opcode: int, data: bytes, event: str = "", json: bool = False
+        self,
+        group: str,
+        opcode: int,
+        data: bytes,
+        event: str = "",
+        json: bool = False,
+        offset: int = 0,
+        epoch: str = "",
     ) -> None:
         self.group = group
         self.opcode = opcode
         self.data = data
         self.event = event
         self.json = json
+        self.offset = offset
+        self.epoch = epoch
         self._encodings: dict[Hashable, bytes] = {}
 
     def encoded(self, kind: Hashable, encode: Callable[[Shared], bytes]) -> bytes:

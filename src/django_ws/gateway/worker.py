@@ -11,13 +11,15 @@ from ..transport.events import EventsSender
 from ..wire.codec import Batch, encode
 from ..wire.messages import (
     WIRE_VERSION,
+    Call,
     Connect,
-    Disconnect,
     Event,
     Hello,
     Message,
     Restore,
     Role,
+    Sequenced,
+    size_of,
 )
 from .session import Session
 
@@ -218,7 +220,7 @@ class Worker:
         refused = self._refused[1] if self._refused else []
         for events in (refused, *self._parts, self.pending):
             for event in events:
-                if isinstance(event, (Connect, Message, Disconnect, Restore)):
+                if isinstance(event, Sequenced | Restore):
                     first.setdefault(event.conn, event.seq)
         return first
 
@@ -248,6 +250,8 @@ def _cut(events: list[Event]) -> list[list[Event]]:
 def _size(event: Event) -> int:
     if isinstance(event, Message):
         return len(event.data) + OVERHEAD
+    if isinstance(event, Call):
+        return size_of(event) + OVERHEAD
     if isinstance(event, Connect):
         return len(event.handshake) + OVERHEAD
     if isinstance(event, Restore):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +32,10 @@ from ..wire.projects import foreign_home
 from .counters import Counters
 from .dispatch import Dispatch
 from .drift import Drift
-from .publishers import LocalRequests
+from .engine.memory import Memory
+from .engine.patterns import lookup
+from .groups import Groups
+from .publishers import Requests
 from .replies import Batch, Replies
 from .session import Session
 from .sessions import Sessions
@@ -78,8 +83,15 @@ class Registry:
         self._on_kill = on_kill
         self._drift = Drift(config.fingerprints, started)
         self._workers: dict[str, Worker] = {}
-        self.sessions = Sessions(limits, self._workers, loop, self.counters, self._on_room)
-        requests = LocalRequests(self.sessions, incarnation, limits.max_outgoing, self._answer)
+        began = time.time() - loop.time()
+        options = lookup(config.groups)
+        groups = Groups(incarnation, options, lambda: began + loop.time())
+        self.sessions = Sessions(limits, self._workers, loop, self.counters, self._on_room, groups)
+        requests = Requests(self.sessions, limits.max_outgoing, self._answer)
+        self._engine = Memory(
+            options, requests, clock=lambda: began + loop.time(), epoch=secrets.token_hex(8)
+        )
+        groups.engine = requests.engine = self._engine
         self._dispatch = Dispatch(
             config.project, self.sessions, self, requests, self._answer, self.counters
         )
@@ -401,6 +413,7 @@ class Registry:
         late = now - self._looked > 2 * LOOK
         self._looked = now
         self._timer = self._loop.call_later(LOOK, self._look)
+        self._engine.expire()
         if late:
             return  # it was this process that paused; what the workers said is still to be read
         for worker in list(self._workers.values()):

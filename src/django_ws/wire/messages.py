@@ -69,6 +69,7 @@ __all__ = [
     "Unknown",
     "Welcome",
     "WorkerMessage",
+    "size_of",
 ]
 
 WIRE_VERSION = 2
@@ -232,6 +233,7 @@ class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
         groups: the groups it is a member of.
         window: bytes of the send window that are used up.
         ended: only its :class:`Disconnect` follows, so ``on_restore`` does not run.
+        info: as of :class:`Info`.
     """
 
     conn: int
@@ -243,6 +245,7 @@ class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
     snapshot: Snapshot
     window: int
     ended: bool
+    info: bytes = b""
 
 
 class Joined(msgspec.Struct, array_like=True, tag=9, gc=False):
@@ -660,3 +663,8 @@ class Failed(msgspec.Struct, array_like=True, tag=3, gc=False):
 
 
 GatewayAnswer = Fenced | Answer | Failed
+
+
+def size_of(message: Call | Emit | Reply) -> int:
+    """Bytes by which a message counts in the windows of its connection."""
+    return len(message.data) + sum(map(len, message.attachments))

@@ -13,7 +13,7 @@ from django_ws.gateway import workers
 from django_ws.gateway.session import Session
 from django_ws.gateway.shared import Shared
 from django_ws.gateway.workers import Registry
-from django_ws.options import GatewayConfig, Limits
+from django_ws.options import GatewayConfig, GroupConfig, Limits
 from django_ws.wire.codec import ReplyBatch, decode_answer, decode_events, encode
 from django_ws.wire.messages import (
     WIRE_VERSION,
@@ -175,6 +175,12 @@ class FakeClient:
     def send_shared(self, message: Shared) -> None:
         self.got.append(message.data)
 
+    def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
+        self.got.append(name.encode() + data + b"".join(attachments))
+
+    def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
+        self.got.append(b"%d:%d:" % (seq, code) + data + b"".join(attachments))
+
     def close(self, code: int, reason: str) -> None:
         if self.closed is None:
             self.closed = (code, reason)
@@ -271,6 +277,7 @@ class World:
         monkeypatch: pytest.MonkeyPatch,
         fingerprints: dict[str, str] | None = None,
         incarnation: str = "gw",
+        groups: dict[str, GroupConfig] | None = None,
         **limits: Any,
     ) -> None:
         self.loop = FakeLoop()
@@ -288,6 +295,7 @@ class World:
             push_socket=PUSH,
             limits=Limits(**limits),
             fingerprints=fingerprints or {},
+            groups=groups or {},
         )
         self.registry = Registry(
             config,

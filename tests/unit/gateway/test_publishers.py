@@ -8,27 +8,32 @@ import msgspec
 import pytest
 
 from django_ws.gateway.session_state import State
+from django_ws.options import GroupConfig
 from django_ws.wire.codec import ReplyBatch, encode
 from django_ws.wire.messages import (
     TEXT,
     WIRE_VERSION,
+    Accept,
     Answer,
     Disconnect,
     Expel,
-    Failed,
     GetHistory,
     GetPosition,
     GetPresence,
     Heartbeat,
     Identity,
+    Info,
     Join,
+    Joined,
     Position,
+    Present,
     Publish,
+    Recent,
     Restore,
     Role,
     Send,
 )
-from tests.unit.gateway.fakes import FakeWorker, World
+from tests.unit.gateway.fakes import FakeClient, FakeWorker, World
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def test_a_publication_reaches_the_members_and_is_answered(world: World) -> None
     assert (client.got, other.got) == ([b"hello", b"unasked"], [])
     (answer,) = answers(world)
     assert answer.request == 5
-    assert value(answer, Position) == Position(0, "")
+    assert value(answer, Position).offset == 0
 
 
 def test_a_publication_needs_no_worker(world: World) -> None:
@@ -92,15 +97,89 @@ def test_what_is_too_big_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (failed.request, failed.code, answer.request) == (1, "too_big", 2)
 
 
-@pytest.mark.parametrize(
-    "message",
-    [GetHistory(7, "g", None, 10), GetPosition(7, "g"), GetPresence(7, "g")],
-    ids=lambda message: type(message).__name__,
-)
-def test_there_is_no_history_yet(world: World, message: Any) -> None:
+KEPT = {"kept-*": GroupConfig(history_size=3, history_ttl=60, presence=True, join_leave=True)}
+
+
+@pytest.fixture
+def keeping(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch, groups=KEPT)
+
+
+def asked(world: World, message: Any, kind: Any) -> Any:
     publisher(world, message)
-    (failed,) = answers(world)
-    assert (type(failed), failed.request, failed.code) == (Failed, 7, "no_history")
+    return value(answers(world)[-1], kind)
+
+
+def test_publications_are_numbered_and_kept(keeping: World) -> None:
+    for number in range(4):
+        publisher(keeping, Publish(0, "kept-a", TEXT, b"%d" % number))
+    position = asked(keeping, GetPosition(7, "kept-a"), Position)
+    assert position.offset == 4
+    recent = asked(keeping, GetHistory(8, "kept-a", None, 10), Recent)
+    assert [(each.offset, each.data) for each in recent.publications] == [
+        (2, b"1"), (3, b"2"), (4, b"3"),
+    ]  # fmt: skip
+    since = Position(3, position.epoch)
+    newer = asked(keeping, GetHistory(9, "kept-a", since, 10), Recent)
+    assert [each.offset for each in newer.publications] == [4]
+    assert asked(keeping, GetPosition(9, "other"), Position).offset == 0
+
+
+def test_who_joins_from_a_position_has_first_what_came_since(keeping: World) -> None:
+    worker = keeping.worker()
+    session, client = keeping.connection(worker)
+    publisher(keeping, Publish(0, "kept-a", TEXT, b"1"), Publish(0, "kept-a", TEXT, b"2"))
+    epoch = asked(keeping, GetPosition(7, "kept-a"), Position).epoch
+    worker.say(Join(session.conn, "kept-a", 5, Position(1, epoch)))
+    publisher(keeping, Publish(0, "kept-a", TEXT, b"3"))
+    assert client.got == [b"2", b"3"]
+    keeping.loop.run()
+    assert Joined(session.conn, 5, 2, epoch) in worker.take()
+
+
+def test_who_joins_before_it_is_accepted_misses_nothing(keeping: World) -> None:
+    worker = keeping.worker()
+    session = keeping.handshake()
+    worker.say(Join(session.conn, "kept-a", 5))
+    publisher(keeping, Publish(0, "kept-a", TEXT, b"1"))
+    worker.say(Accept(session.conn, ""))
+    client = FakeClient(session)
+    session.attach(client)
+    assert client.got == [b"1"]
+
+
+def test_who_is_there_and_who_comes_and_goes(keeping: World) -> None:
+    worker = keeping.worker()
+    first, client = keeping.connection(worker)
+    second, other = keeping.connection(worker)
+    worker.say(Identity(first.conn, "7", "s"), Info(first.conn, b'{"name":"ann"}'))
+    worker.say(Join(first.conn, "kept-a"), Join(second.conn, "kept-a"))
+    present = asked(keeping, GetPresence(7, "kept-a"), list[Present])
+    assert [(each.id, each.user, each.info) for each in present] == [
+        (f"gw-{first.conn}", "7", b'{"name":"ann"}'), (f"gw-{second.conn}", "", b""),
+    ]  # fmt: skip
+    assert b"gw-%d" % second.conn in client.got[-1]
+    worker.say(Info(second.conn, b'{"name":"bob"}'))
+    present = asked(keeping, GetPresence(7, "kept-a"), list[Present])
+    assert present[1].info == b'{"name":"bob"}'
+    other.session.disconnected(1001, "")
+    keeping.loop.run()
+    assert len(client.got) == 2
+    assert [each.id for each in asked(keeping, GetPresence(7, "kept-a"), list[Present])] == [
+        f"gw-{first.conn}"
+    ]
+
+
+def test_a_message_to_a_user_reaches_each_of_its_connections(world: World) -> None:
+    worker = world.worker()
+    clients = []
+    for user in ("7", "7", "8"):
+        session, client = world.connection(worker)
+        worker.say(Identity(session.conn, user, ""))
+        clients.append(client)
+    publisher(world, Publish(4, "", TEXT, b"x", user="7"))
+    assert [client.got for client in clients] == [[b"x"], [b"x"], []]
+    assert answers(world)[-1].request == 4
 
 
 def test_another_project_is_told_so(world: World) -> None:

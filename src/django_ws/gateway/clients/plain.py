@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+import msgspec
 from websockets.extensions import Extension
 
 from ...wire.messages import TEXT
@@ -17,6 +18,8 @@ from .framing import PING_FRAME, close_frame, frame
 from .receiving import CLOSED, CLOSING, OPEN, Receiver
 
 __all__ = ["Connection"]
+
+to_json = msgspec.json.Encoder().encode
 
 
 class _Gone:
@@ -140,6 +143,13 @@ class Connection(Receiver):
             self.send(message.opcode, message.data)
         elif self.state is OPEN:
             self._transport.write(message.encoded(Connection, _frame))
+
+    def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
+        """Send a named event as JSON; the worker lets none with attachments pass."""
+        self.send(TEXT, b'{"event":%s,"args":%s}' % (to_json(name), data))
+
+    def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
+        """Plain clients ask nothing."""
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; what was sent before still goes out."""

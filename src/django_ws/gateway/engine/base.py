@@ -43,10 +43,11 @@ Done = Callable[[T | Failure], None]
 class Listener(Protocol):
     """Where an engine delivers, on the event loop."""
 
-    def published(self, group: str, publication: Publication, exclude: str) -> None:
+    def published(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
         """A publication in a group that is subscribed to; those of one group come in order.
 
         Args:
+            epoch: of its offset.
             exclude: id of the connection that does not get it; empty for none.
         """
 

@@ -72,7 +72,7 @@ class Memory:
         options = self._with_history(group)
         if options is not None:
             publication = self._histories.append(group, options, publication)
-        self._listener.published(group, publication, exclude)
+        self._listener.published(group, publication, self._nowhere.epoch, exclude)
         if done is not None:
             done(Position(publication.offset, self._nowhere.epoch))
 
@@ -131,7 +131,7 @@ class Memory:
             who = _Who(member.id, member.user, msgspec.Raw(member.info or b"null"))
             data = msgspec.json.encode(who)
             publication = Publication(0, TEXT, data, event, True, self._clock())
-            self._listener.published(group, publication, member.id)
+            self._listener.published(group, publication, self._nowhere.epoch, member.id)
 
     # ------------------------------------------------------------------ everything else
 

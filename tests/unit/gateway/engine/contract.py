@@ -40,7 +40,7 @@ class Ears:
         self.messages: list[Publish | Expel] = []
         self.applies = 0
 
-    def published(self, group: str, publication: Publication, exclude: str) -> None:
+    def published(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
         self.publications.append((group, publication, exclude))
 
     def spread(self, message: Publish | Expel) -> int:
