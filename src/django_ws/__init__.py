@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         PublishError,
         PublishTimeout,
         Reject,
+        RequestError,
         SendTimeout,
         SessionReadOnly,
     )
@@ -49,6 +50,7 @@ __all__ = [
     "PublishError",
     "PublishTimeout",
     "Reject",
+    "RequestError",
     "SendTimeout",
     "SessionReadOnly",
     "WebSocketHandler",
@@ -76,6 +78,7 @@ _HOMES = {
     "PublishError": ".exceptions",
     "PublishTimeout": ".exceptions",
     "Reject": ".exceptions",
+    "RequestError": ".exceptions",
     "SendTimeout": ".exceptions",
     "SessionReadOnly": ".exceptions",
     "WebSocketHandler": ".base",

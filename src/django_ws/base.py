@@ -7,14 +7,17 @@ worker implements for real browsers and ``django_ws.testing`` for tests.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 from django.core.exceptions import PermissionDenied
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 
-from .exceptions import ConnectionClosed, MessageTooBig, Reject, SendTimeout
+from .exceptions import ConnectionClosed, MessageTooBig, Reject, RequestError, SendTimeout
+from .publications import Position, encode
+from .wire.messages import Publish
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -27,9 +30,13 @@ __all__ = [
     "JsonWebSocketHandler",
     "MessageTooBig",
     "Reject",
+    "RequestError",
     "SendTimeout",
     "WebSocketHandler",
 ]
+
+
+logger = logging.getLogger("django_ws.handler")
 
 
 class Connection(Protocol):
@@ -66,9 +73,19 @@ class Connection(Protocol):
     def refresh_user(self) -> None: ...
     def send(self, message: str | bytes) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
-    def join(self, group: str) -> None: ...
+    @property
+    def auth(self) -> Any: ...
+    @property
+    def info(self) -> Any: ...
+    @property
+    def closed_here(self) -> bool: ...
+
+    def show(self, info: Any) -> None: ...
+    def emit(self, event: str, args: Sequence[Any]) -> None: ...
+    def first(self) -> bool: ...
+    def join(self, group: str, since: Sequence[Any] | None) -> Position: ...
     def leave(self, group: str) -> None: ...
-    def publish(self, group: str, message: str | bytes, exclude_self: bool) -> None: ...
+    def publish(self, draft: Publish, immediate: bool, using: str | None) -> None: ...
     def wait(self, seconds: float | None) -> bool: ...
 
 
@@ -109,6 +126,8 @@ class WebSocketHandler:
         "on_close",
         "on_error",
         "on_restore",
+        "on_request",
+        "on_event",
         "dispatch",
     )
 
@@ -169,6 +188,40 @@ class WebSocketHandler:
         :attr:`state` is filled, and attributes of plain types are as the former instance had them;
         others are gone: this is the place to make them.
         """
+
+    def on_request(self, message: Any) -> Any:
+        """Override to answer a message that wants an answer (``django-ws.v1``).
+
+        Args:
+            message: what JSON gives of it; bytes stay bytes.
+
+        Returns:
+            The answer: anything that ``DjangoJSONEncoder`` takes, and bytes.
+
+        Raises:
+            RequestError: Answers with its code and words. Any other exception answers with 4500;
+                the connection lives.
+        """
+        raise RequestError(4400, "no on_request")
+
+    def on_event(self, event: str, *args: Any) -> Any:
+        """Override to handle a named event of a client that has such.
+
+        The default takes ``message`` for a message; others are ignored.
+
+        Returns:
+            What the client gets as acknowledgement, if it wants one; a tuple for several values.
+        """
+        if event != "message" or not args:
+            logger.debug("%s: event %r is ignored: no on_event", self.namespace, event)
+            return None
+        message = self._of_event(args[0])
+        if self._connection.first() and (
+            self.on_open(message) is not None or self._connection.closed_here
+        ):
+            return None
+        self.on_message(message)
+        return None
 
     def dispatch(self, hook: str, *args: Any) -> Any:
         """Override to wrap every hook (tenant, language, database replica).
@@ -299,14 +352,47 @@ class WebSocketHandler:
             raise ValueError("a close reason has at most 123 bytes (RFC 6455 §5.5)")
         self._connection.close(code, reason)
 
-    def join(self, group: str) -> None:
-        """Become a member of ``group``.
+    @property
+    def auth(self) -> Any:
+        """What the client sent when it connected; ``None`` for a plain one."""
+        return self._connection.auth
+
+    @property
+    def info(self) -> Any:
+        """What ``presence`` shows of this connection: assign a small JSON dict."""
+        return self._connection.info
+
+    @info.setter
+    def info(self, info: Any) -> None:
+        self._connection.show(info)
+
+    def emit(self, event: str, *args: Any) -> None:
+        """Send a named event; to a plain client as JSON ``{"event": …, "args": […]}``.
+
+        Args:
+            args: whatever ``DjangoJSONEncoder`` takes; bytes also, but to plain clients.
+
+        Raises:
+            Exception: As :meth:`send` does.
+        """
+        if not isinstance(event, str):
+            raise TypeError(f"an event's name is a str, not {type(event).__name__}")
+        self._connection.emit(event, args)
+
+    def join(self, group: str, since: Sequence[Any] | None = None) -> Position:
+        """Become a member of ``group``; in force when this returns.
+
+        Args:
+            since: a position (offset, epoch): what was published after it comes first.
+
+        Returns:
+            How far the group has come; all zeros in a group without history.
 
         Raises:
             TypeError, UnicodeEncodeError: It cannot be a group's name.
         """
         _check_group(group)
-        self._connection.join(group)
+        return self._connection.join(group, since)
 
     def leave(self, group: str) -> None:
         """Leave ``group``; raises as :meth:`join` does."""
@@ -314,26 +400,33 @@ class WebSocketHandler:
         self._connection.leave(group)
 
     def publish(
-        self, group: str, message: str | bytes | dict[str, Any], exclude_self: bool = False
+        self,
+        group: str,
+        message: Any,
+        exclude_self: bool = False,
+        *,
+        event: str | None = None,
+        immediate: bool = False,
+        using: str | None = None,
     ) -> None:
-        """Send a message to every member of ``group``.
+        """Send a message to every member of ``group``; inside ``atomic`` on commit.
 
         Args:
             group: its name; this connection need not be a member.
-            message: ``str``, ``bytes``, or a ``dict`` that goes out as JSON.
+            message: ``str`` or ``bytes``, or anything that ``DjangoJSONEncoder`` takes, which goes
+                out as JSON.
             exclude_self: leave this connection out.
+            event, immediate, using: as :func:`django_ws.publish` takes them.
 
         Raises:
             MessageTooBig: The message is over 1 MiB (or ``MAX_MESSAGE_SIZE``, if that is more).
-            TypeError, UnicodeEncodeError: The group or the message is something else.
+            TypeError, ValueError: The group or the message is something else.
         """
         _check_group(group)
-        data = (
-            json.dumps(message, cls=DjangoJSONEncoder)
-            if isinstance(message, dict)
-            else as_message(message, "publish")
-        )
-        self._connection.publish(group, data, exclude_self)
+        opcode, data, is_json = encode(message)
+        exclude = self.id if exclude_self else ""
+        draft = Publish(0, group, opcode, data, exclude, event or "", is_json)
+        self._connection.publish(draft, immediate, using)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Sleep in a hook that loops; other connections go on in every mode.
@@ -354,6 +447,10 @@ class WebSocketHandler:
     def _decode(self, data: str | bytes) -> Any:
         """What hooks get of a message; raises :exc:`InvalidMessage`."""
         return data
+
+    def _of_event(self, value: Any) -> Any:
+        """What hooks get of a message that came as an event with a value."""
+        return self._decode(value) if isinstance(value, (str, bytes)) else value
 
 
 class JsonWebSocketHandler(WebSocketHandler):
@@ -383,11 +480,8 @@ def _check_group(group: object) -> None:
     group.encode()
 
 
-def as_message(message: object, method: str = "send") -> str | bytes:
+def as_message(message: object) -> str | bytes:
     """Check what is to be sent; ``SafeString`` and lazy strings become plain ``str``.
-
-    Args:
-        method: what the caller called: ``send`` or ``publish``, which also takes a ``dict``.
 
     Raises:
         TypeError: It is neither text nor bytes.
@@ -399,8 +493,5 @@ def as_message(message: object, method: str = "send") -> str | bytes:
         return str.__str__(str(message))
     if isinstance(message, (bytes, bytearray, memoryview)):
         return bytes(message)
-    takes, hint = "str or bytes", "use send_json() to send it as JSON"
-    if method == "publish":
-        takes, hint = "str, bytes or dict", "put it into a dict to publish it as JSON"
-    hint = f": {hint}" if isinstance(message, (dict, list)) else ""
-    raise TypeError(f"{method}() takes {takes}, not {type(message).__name__}{hint}")
+    hint = ": use send_json() to send it as JSON" if isinstance(message, (dict, list)) else ""
+    raise TypeError(f"send() takes str or bytes, not {type(message).__name__}{hint}")

@@ -394,6 +394,7 @@ def _settings(
             if part in parts:
                 parts[part][name.lower()] = value
     gateway, worker, own = parts["gateway"], parts["worker"], parts["settings"]
+    worker["groups"] = gateway.get("groups", {})
     host, port = gateway.pop("address", ("", 8888))
     gateway["host"] = host or ("127.0.0.1" if debug else "0.0.0.0")
     gateway["port"] = port

@@ -7,6 +7,7 @@
   * :exc:`MessageTooBig`
   * :exc:`SendTimeout`
   * :exc:`SessionReadOnly`
+  * :exc:`RequestError`
   * :exc:`PublishError`
 
     * :exc:`GatewayUnavailable`
@@ -23,6 +24,7 @@ __all__ = [
     "PublishError",
     "PublishTimeout",
     "Reject",
+    "RequestError",
     "SendTimeout",
     "SessionReadOnly",
 ]
@@ -66,6 +68,21 @@ class Reject(DjangoWSError):
         super().__init__(f"{status} {reason}".rstrip())
         self.status = status
         self.reason = reason
+
+
+class RequestError(DjangoWSError):
+    """Raised in ``on_request`` to answer that it cannot be done; the connection lives.
+
+    Args:
+        code: a number for programs; those of django-ws are 4400 (nobody answers such requests) and
+            4500 (the hook failed).
+        message: words for people.
+    """
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(f"{code} {message}".rstrip())
+        self.code = code
+        self.message = message
 
 
 class MessageTooBig(DjangoWSError):

@@ -199,6 +199,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         mode: one of :data:`MODES`.
         pool_size: threads whose hooks may block at a time in pool mode.
         fingerprints: digests of the gateway's settings as this worker found them.
+        groups: as of :class:`GatewayConfig`.
     """
 
     project: str
@@ -211,6 +212,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     debug: bool = False
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
+    groups: dict[str, GroupConfig] = {}
 
 
 class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):

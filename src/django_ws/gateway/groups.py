@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
+from ..group_patterns import Lookup
 from ..wire.messages import Position, Present, Publication, Recent
 from .engine.base import Engine, Failure
-from .engine.patterns import Lookup
 from .shared import Shared
 
 __all__ = ["Groups", "Joining", "Member", "Turn"]

@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import partial
 
+from ..group_patterns import lookup
 from ..options import GatewayConfig
 from ..transport.addresses import EndpointError, may_connect
 from ..transport.events import EventsSender
@@ -33,7 +34,6 @@ from .counters import Counters
 from .dispatch import Dispatch
 from .drift import Drift
 from .engine.memory import Memory
-from .engine.patterns import lookup
 from .groups import Groups
 from .publishers import Requests
 from .replies import Batch, Replies

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import queue
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import conf
 from ..exceptions import ConnectionClosed, MessageTooBig
-from ..wire.messages import Handshake
+from ..publications import Position
+from ..wire.messages import BINARY, Handshake, Publish
+from ..worker.payloads import pack
 from ..worker.request import HandshakeRequest
 from ..worker.state import encode_state
 
@@ -53,6 +56,8 @@ class LocalConnection:
         self._handshake = handshake
         self._limit = conf.limits().max_outgoing
         self._waited = 0
+        self._info: Any = None
+        self.heard = False
 
     @property
     def user(self) -> AbstractBaseUser | AnonymousUser:
@@ -85,15 +90,38 @@ class LocalConnection:
         if not self.closed:
             self.closed, self.close_code, self.close_reason = True, code, reason
 
-    def join(self, group: str) -> None:
+    @property
+    def auth(self) -> Any:
+        auth = self._handshake.auth
+        return json.loads(auth) if auth else None
+
+    @property
+    def info(self) -> Any:
+        return self._info
+
+    def show(self, info: Any) -> None:
+        self._info = json.loads(pack(info).data)
+
+    def emit(self, event: str, args: Sequence[Any]) -> None:
+        self.send(json.dumps({"event": event, "args": json.loads(pack(list(args)).data)}))
+
+    def answer(self, code: int, value: object) -> None:
+        pack(value)  # fails as it would in a worker
+
+    def first(self) -> bool:
+        before, self.heard = self.heard, True
+        return not before
+
+    def join(self, group: str, since: Sequence[Any] | None) -> Position:
         self.groups |= {group}
+        return Position(0, "")
 
     def leave(self, group: str) -> None:
         self.groups -= {group}
 
-    def publish(self, group: str, message: str | bytes, exclude_self: bool) -> None:
-        if group in self.groups and not exclude_self:
-            self.send(message)
+    def publish(self, draft: Publish, immediate: bool, using: str | None) -> None:
+        if draft.group in self.groups and not draft.exclude and not self.closed:
+            self.send(draft.data if draft.opcode == BINARY else draft.data.decode())
 
     def wait(self, seconds: float | None) -> bool:
         if self.closed:

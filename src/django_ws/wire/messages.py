@@ -111,7 +111,8 @@ class Handshake(msgspec.Struct, array_like=True, frozen=True, gc=False):
         server: the address and port it reached.
         subprotocols: what ``Sec-WebSocket-Protocol`` offers, in the client's order.
         time: seconds since the epoch when the request came.
-        auth: JSON that the client sent with its first envelope; empty for a plain client.
+        auth: JSON that the client sent with its first envelope; empty for none.
+        kind: of client: ``plain``, or what its envelopes are called.
     """
 
     namespace: str
@@ -125,6 +126,7 @@ class Handshake(msgspec.Struct, array_like=True, frozen=True, gc=False):
     subprotocols: list[str]
     time: float
     auth: bytes = b""
+    kind: str = "plain"
 
 
 class Snapshot(msgspec.Struct, array_like=True, gc=False):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..base import WebSocketHandler
+from ..deferral import defer, in_transaction
 from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
+from ..publications import Position
+from ..wire import messages as wire
 from ..wire.codec import decode_handshake
 from ..wire.messages import (
     BINARY,
@@ -19,21 +23,28 @@ from ..wire.messages import (
     Accept,
     Close,
     Disconnect,
+    Emit,
     Event,
     GroupSend,
     Handshake,
     Identity,
+    Info,
     Join,
+    Joined,
     Leave,
+    Publish,
     Refuse,
+    Reply,
     Restore,
     Send,
     WorkerMessage,
+    size_of,
 )
 from . import hygiene
 from .handover import Handover
 from .lifecycle import Lifecycle
 from .link import GatewayLink
+from .payloads import Payload, pack
 from .request import HandshakeRequest
 
 if TYPE_CHECKING:
@@ -41,6 +52,12 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
 __all__ = ["Link", "Runner", "WorkerConnection"]
+
+#: Seconds to wait for a gateway that makes a connection a member.
+JOIN_TIMEOUT = 1.0
+
+#: Bytes of what presence shows of a connection.
+MAX_INFO = 4096
 
 
 class Runner(Protocol):
@@ -67,6 +84,12 @@ class Runner(Protocol):
 
     def frame_of(self, thread: object) -> FrameType | None:
         """The innermost frame of the thread that runs a connection's hook."""
+
+    def publish(self, link: Link, message: GroupSend) -> None:
+        """Hand a publication to every gateway; ``link`` is the one of the connection."""
+
+    def has_history(self, group: str) -> bool:
+        """Whether publications of a group have offsets."""
 
     def cannot_move(self, handler_class: type[WebSocketHandler], reason: str) -> None:
         """Say once per class why its connections are closed when a worker is replaced."""
@@ -97,8 +120,12 @@ class WorkerConnection:
         "_buffered",
         "_handshake",
         "_identity",
+        "_info",
+        "_joins",
         "_kwargs",
+        "_positions",
         "_waker",
+        "asked",
         "busy",
         "close_code",
         "close_reason",
@@ -151,6 +178,10 @@ class WorkerConnection:
         self.groups: frozenset[str] = frozenset()
         self.unconfirmed = 0
         self.hook_started = 0.0
+        self.asked = 0  # seq of the call that is to be answered
+        self._info = b""
+        self._joins = 0  # guarded by the link's lock
+        self._positions: dict[int, Position] = {}  # by request; each a single dict operation
         self._handshake = handshake
         # User and session as the gateway knows them, if this worker has told it.
         self._identity: tuple[str, str] | None = None
@@ -225,15 +256,45 @@ class WorkerConnection:
         limit = self.executor.max_outgoing
         if len(data) > limit:
             raise MessageTooBig(len(data), limit)
-        reply = Send(self.conn, opcode, data)
-        if self._buffer is not None and self._put_aside(reply):
+        self._send(Send(self.conn, opcode, data), len(data))
+
+    def _send(self, message: Send | Emit | Reply, size: int) -> None:
+        if self._buffer is not None and self._put_aside(message):
             return
         link = self.link
-        if not link.put_send(self, reply):
-            self._send_when_read(reply)
+        if not link.put_send(self, message, size):
+            self._send_when_read(message, size)
         self.executor.sent(link)
         if link.congested:
             link.flush_all()
+
+    def emit(self, event: str, args: Sequence[object]) -> None:
+        if self.closing:
+            raise ConnectionClosed(self.close_code or 1006, self.close_reason)
+        payload = pack(list(args))
+        if payload.attachments and self.handshake.kind == "plain":
+            raise TypeError("bytes cannot be in an event for a plain client: use send()")
+        message = Emit(self.conn, event, *payload)
+        size = size_of(message)
+        if size > self.executor.max_outgoing:
+            raise MessageTooBig(size, self.executor.max_outgoing)
+        self._send(message, size)
+
+    def answer(self, code: int, value: object) -> None:
+        """Answer the call that is at hand, if an answer is wanted.
+
+        Args:
+            code: 0 for success; else ``value`` has words.
+        """
+        seq, self.asked = self.asked, 0
+        if not seq or self.closing:
+            return
+        payload = Payload(str(value).encode(), []) if code else pack(value)
+        message = Reply(self.conn, seq, code, *payload)
+        size = size_of(message)
+        if size > self.executor.max_outgoing:
+            raise MessageTooBig(size, self.executor.max_outgoing, "an answer")
+        self._send(message, size)
 
     def _put_aside(self, reply: WorkerMessage) -> bool:
         """Keep what is to follow the acceptance. False if that has just been said."""
@@ -241,7 +302,7 @@ class WorkerConnection:
             buffer = self._buffer
             if buffer is None:
                 return False
-            if isinstance(reply, (Send, GroupSend)):
+            if isinstance(reply, (Send, Emit, GroupSend)):
                 size = self._buffered + len(reply.data)
                 if size > self.executor.max_outgoing:
                     limit = self.executor.max_outgoing
@@ -249,10 +310,12 @@ class WorkerConnection:
                 self._buffered = size
                 if type(reply) is Send:
                     self.unconfirmed += len(reply.data)
+                elif type(reply) is Emit:
+                    self.unconfirmed += size_of(reply)
             buffer.append(reply)
         return True
 
-    def _send_when_read(self, reply: Send) -> None:
+    def _send_when_read(self, reply: Send | Emit | Reply, size: int) -> None:
         """Wait until the client has read enough, at most ``SEND_TIMEOUT``."""
         self.link.flush()
         limit = self.executor.send_timeout
@@ -260,7 +323,7 @@ class WorkerConnection:
 
         def settled() -> bool:
             nonlocal done
-            done = not self.closing and self.link.put_send(self, reply)
+            done = not self.closing and self.link.put_send(self, reply, size)
             return done or self.closing
 
         with self.executor.parked():
@@ -282,24 +345,71 @@ class WorkerConnection:
             self.executor.sent(self.link)
         self.wake()
 
-    def join(self, group: str) -> None:
-        if group not in self.groups:
-            self.groups |= {group}
-            self._put(Join(self.conn, group))
+    def join(self, group: str, since: Sequence[Any] | None) -> Position:
+        known = group in self.groups
+        self.groups |= {group}
+        if self.link.version < 2 or (since is None and not self.executor.has_history(group)):
+            if not known:
+                self._put(Join(self.conn, group))
+            return Position(0, "")
+        position = None if since is None else wire.Position(int(since[0]), str(since[1]))
+        with self.link.lock:
+            self._joins += 1
+            request = self._joins
+        # Ahead of the acceptance, which waits for this hook.
+        self.link.put(Join(self.conn, group, request, position))
+        self.link.flush()
+        with self.executor.parked():
+            self._wait_for(lambda: request in self._positions or self.closing, JOIN_TIMEOUT)
+        return self._positions.pop(request, Position(0, ""))
+
+    def joined(self, event: Joined) -> None:
+        """The gateway has made it a member."""
+        self._positions[event.request] = Position(event.offset, event.epoch)
+        self.wake()
 
     def leave(self, group: str) -> None:
         if group in self.groups:
             self.groups -= {group}
             self._put(Leave(self.conn, group))
 
-    def publish(self, group: str, message: str | bytes, exclude_self: bool) -> None:
-        text = isinstance(message, str)
-        data = message.encode() if isinstance(message, str) else message
-        if len(data) > self.executor.max_outgoing:
-            raise MessageTooBig(len(data), self.executor.max_outgoing)
-        self._put(
-            GroupSend(group, TEXT if text else BINARY, data, self.conn if exclude_self else 0)
-        )
+    def publish(self, draft: Publish, immediate: bool, using: str | None) -> None:
+        if len(draft.data) > self.executor.max_outgoing:
+            raise MessageTooBig(len(draft.data), self.executor.max_outgoing)
+        alias = None if immediate else in_transaction(using)
+        if alias is None:
+            self._publish(draft)
+        else:
+            defer(alias, draft, self._publish, 1)
+
+    def _publish(self, draft: Publish) -> None:
+        exclude = self.conn if draft.exclude else 0
+        message = GroupSend(draft.group, draft.opcode, draft.data, exclude, draft.event, draft.json)
+        if self._buffer is None or not self._put_aside(message):
+            self.executor.publish(self.link, message)
+
+    @property
+    def auth(self) -> Any:
+        auth = self.handshake.auth
+        return json.loads(auth) if auth else None
+
+    @property
+    def info(self) -> Any:
+        return json.loads(self._info) if self._info else None
+
+    def show(self, info: object) -> None:
+        data = pack(info).data
+        if len(data) > MAX_INFO:
+            raise ValueError(f"info has {len(data)} bytes, over the limit of {MAX_INFO}")
+        if data != self._info:
+            self._info = data
+            if self.link.version >= 2:
+                self._put(Info(self.conn, data))
+
+    def first(self) -> bool:
+        """Whether the message at hand is the connection's first; from now on none is."""
+        before, self.lifecycle.opened = self.lifecycle.opened, True
+        return not before
 
     def _put(self, reply: WorkerMessage) -> None:
         if self._buffer is None or not self._put_aside(reply):
@@ -426,6 +536,7 @@ class WorkerConnection:
         self.subprotocol = event.subprotocol or None
         self.groups = frozenset(event.groups)
         self.unconfirmed = event.window
+        self._info = event.info
 
     def stack(self) -> str:
         """Where the running hook is, as a traceback has it; for logs."""

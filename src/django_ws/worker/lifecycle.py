@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from django.core.exceptions import PermissionDenied
 
 from ..base import Connection, InvalidMessage, WebSocketHandler
-from ..exceptions import ConnectionClosed, Reject
+from ..exceptions import ConnectionClosed, Reject, RequestError
 
 __all__ = ["Call", "Host", "Lifecycle", "Refusal"]
 
@@ -28,9 +28,12 @@ Call = tuple[str, tuple[Any, ...]]
 class Host(Connection, Protocol):
     """What the lifecycle needs of a connection beyond what handlers do."""
 
-    @property
-    def closed_here(self) -> bool:
-        """Whether the handler has closed it, so that it gets no further message."""
+    def answer(self, code: int, value: object) -> None:
+        """Answer the call that is at hand.
+
+        Args:
+            code: 0 for success; else ``value`` has words.
+        """
 
 
 class Refusal(Exception):
@@ -121,6 +124,24 @@ class Lifecycle:
         self.opened = True
         return "on_open", (message,)
 
+    def event(self, name: str, args: list[Any]) -> Call | None:
+        """A named event came; where nobody handles such, ``message`` is a message."""
+        plain = self.handler_class.on_event is WebSocketHandler.on_event
+        if not plain or name != "message" or not args:
+            return "on_event", (name, *args)
+        try:
+            message = self.handler._of_event(args[0])
+        except BaseException as exception:
+            return self._failed("on_event", exception)
+        if self.opened:
+            return "on_message", (message,)
+        self.opened = True
+        return "on_open", (message,)
+
+    def request(self, message: Any) -> Call:
+        """A message came that wants an answer."""
+        return "on_request", (message,)
+
     def close(self) -> Call | None:
         """The connection is closed."""
         if not self.made:
@@ -143,6 +164,11 @@ class Lifecycle:
             What is to be run next.
         """
         hook, args = call
+        if hook == "on_request":
+            return self._answer(call, 0, result)
+        if hook == "on_event":
+            values = list(result) if isinstance(result, tuple) else [result]
+            return self._answer(call, 0, [] if result is None else values)
         if hook == "on_open":
             # Closed by the browser, it still gets its message; closed by the hook, it does not.
             if result is not None or self.host.closed_here:
@@ -168,6 +194,15 @@ class Lifecycle:
             What is to be run next.
         """
         hook, _ = call
+        if hook == "on_request":
+            if isinstance(exception, RequestError):
+                return self._answer(call, exception.code, exception.message)
+            if isinstance(exception, ConnectionClosed) and self.host.closed:
+                return None
+            if self.reraise:
+                raise exception
+            self.log(hook, exception)
+            return self._answer(call, 4500, "internal error")
         if hook == "on_connect":
             raise self._refusal(exception) from None
         if hook == "on_error":
@@ -201,6 +236,16 @@ class Lifecycle:
         )
 
     # ------------------------------------------------------------------ inside
+
+    def _answer(self, call: Call, code: int, value: object) -> Call | None:
+        """Answer a call; what cannot be encoded is an error of its hook."""
+        try:
+            self.host.answer(code, value)
+        except Exception as exception:
+            if code:
+                raise
+            return self.raised(call, exception)
+        return None
 
     def _instantiate(self) -> None:
         handler = self.handler_class()

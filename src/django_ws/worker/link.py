@@ -12,14 +12,17 @@ from typing import Generic, Protocol, TypeVar
 from ..options import MAX_BATCH
 from ..wire.codec import Batch, WorkerBatch, encode
 from ..wire.messages import (
+    Emit,
     GroupSend,
     Heartbeat,
     Hello,
     Released,
+    Reply,
     Role,
     SaveSnapshot,
     Send,
     WorkerMessage,
+    size_of,
 )
 
 __all__ = ["GatewayLink", "ReplySocket"]
@@ -182,13 +185,15 @@ class GatewayLink(Generic[C]):
             self.append(*messages)
             self._acks.update(acks)
 
-    def put_send(self, connection: Windowed, message: Send) -> bool:
+    def put_send(self, connection: Windowed, message: Send | Emit | Reply, size: int) -> bool:
         """Append one message for a browser unless its send window is used up.
+
+        Args:
+            size: bytes of it, attachments included.
 
         Returns:
             False if the client has to read first; nothing was appended then.
         """
-        size = len(message.data)
         lock = self.lock
         lock.acquire()  # half of what "with" costs, and this is done for each message
         try:
@@ -417,6 +422,8 @@ def _size(message: WorkerMessage) -> int:
     """About the bytes that a message takes up."""
     if isinstance(message, (Send, GroupSend)):
         return len(message.data) + OVERHEAD
+    if isinstance(message, (Emit, Reply)):
+        return size_of(message) + OVERHEAD
     if isinstance(message, (SaveSnapshot, Released)):
         return len(message.snapshot.state) + OVERHEAD
     return OVERHEAD

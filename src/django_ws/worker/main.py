@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from django.utils.module_loading import import_string
 
-from ..options import WorkerConfig
+from .. import conf, publisher
+from ..options import PublisherConfig, WorkerConfig
+from ..outlet import set_outlet
 from ..supervisor import edits
 from ..supervisor.control import Channel
 from ..supervisor.reload import loaded_files
@@ -28,6 +30,7 @@ from .executors import CannotStart, EventSource, Executor, ExecutorConfig, prepa
 from .greetings import Greetings
 from .hangs import HangWatch
 from .link import GatewayLink
+from .outlet import WorkerOutlet
 from .receiver import Receiver
 from .waiting import GatewayWait
 
@@ -73,7 +76,9 @@ def run(
         The exit code: 0 after retiring, 1 if it could not start, 3 if it had to end.
     """
     try:
+        publisher.configure(_publisher_config(config))
         worker = make(config, incarnation, channel, reload=reload)
+        set_outlet(WorkerOutlet(worker.executor))
     except (CannotStart, EndpointError) as error:
         if channel is None:
             sys.stderr.write(f"{error}\n")
@@ -85,6 +90,16 @@ def run(
     code = worker.run()
     terminate()
     return code
+
+
+def _publisher_config(config: WorkerConfig) -> PublisherConfig:
+    """What code in this process asks gateways by."""
+    return PublisherConfig(
+        project=config.project,
+        sub_sockets=config.sub_sockets,
+        max_outgoing=config.limits.max_outgoing,
+        on_no_gateway=conf.publisher().on_no_gateway,
+    )
 
 
 def make(
@@ -111,6 +126,7 @@ def _executor_config(config: WorkerConfig, reload: bool) -> ExecutorConfig:
         send_timeout=limits.send_timeout,
         namespaces=config.namespaces,
         reload=reload,
+        groups=config.groups,
     )
 
 
@@ -150,6 +166,7 @@ class Worker:
         self._waiting = [GatewayWait(socket) for socket in sockets]
         self.executor = make_executor(self.receiver)
         self.receiver.executor = self.executor
+        self.executor.links = links
         self._started = time.time()
         self._namespaces = {
             name: NamespaceInfo(item.on_worker_lost, item.history_size, item.history_ttl)

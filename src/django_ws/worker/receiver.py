@@ -15,6 +15,7 @@ from ..wire.messages import (
     Connect,
     Disconnect,
     Event,
+    Joined,
     Message,
     Refuse,
     Release,
@@ -35,6 +36,9 @@ class Executor(Runner, Protocol):
 
     def confirm(self, connection: WorkerConnection, size: int) -> None:
         """The client has read: open the connection's send window by ``size`` bytes."""
+
+    def joined(self, connection: WorkerConnection, event: Joined) -> None:
+        """The gateway has made a connection a member of a group."""
 
 
 Pairs = list[tuple[WorkerConnection, Event]]
@@ -216,6 +220,9 @@ class Receiver:
             return  # refused or released meanwhile; the gateway knows by now, or soon
         if isinstance(event, Confirm):
             self.executor.confirm(connection, event.size)
+            return
+        if isinstance(event, Joined):
+            self.executor.joined(connection, event)
             return
         if isinstance(event, Disconnect):
             connection.ended(event)

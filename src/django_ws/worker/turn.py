@@ -6,9 +6,11 @@ import logging
 
 from ..wire.messages import (
     TEXT,
+    Call,
     Connect,
     Disconnect,
     Event,
+    Kind,
     Message,
     Released,
     Restore,
@@ -17,6 +19,7 @@ from ..wire.messages import (
 from .connection import WorkerConnection
 from .driver import drive
 from .lifecycle import Refusal
+from .payloads import unpack
 from .request import HandshakeRequest
 
 __all__ = ["handle"]
@@ -49,6 +52,11 @@ def handle(connection: WorkerConnection, event: Event) -> bool:
                     or lifecycle.handler.__dict__
                 ):
                     saved = _save(connection)
+        elif isinstance(event, Call):
+            seq = event.seq
+            if not connection.closed_here:
+                _call(connection, event)
+                saved = _save(connection)
         elif isinstance(event, (Connect, Disconnect, Restore)):
             seq = event.seq
             alive = _begin_or_end(connection, event)
@@ -77,6 +85,24 @@ def _begin_or_end(connection: WorkerConnection, event: Connect | Disconnect | Re
         return True
     drive(lifecycle, connection, lifecycle.close())
     return False
+
+
+def _call(connection: WorkerConnection, event: Call) -> None:
+    """An event or a request."""
+    lifecycle = connection.lifecycle
+    connection.asked = event.seq if event.answer else 0
+    try:
+        value = unpack(event.data, event.attachments)
+    except (ValueError, RecursionError):
+        connection.close(1007, "not JSON")
+        return
+    if event.kind == Kind.REQUEST:
+        drive(lifecycle, connection, lifecycle.request(value))
+        return
+    args = value if isinstance(value, list) else [value]
+    drive(lifecycle, connection, lifecycle.event(event.name, args))
+    # One that on_message has taken is acknowledged without values.
+    connection.answer(0, [])
 
 
 def _connect(connection: WorkerConnection) -> bool:

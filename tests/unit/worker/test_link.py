@@ -170,13 +170,15 @@ def test_the_size_starts_anew_with_each_batch(link: GatewayLink, socket: FakeSoc
 
 def test_the_window_closes_once_it_is_used_up(link: GatewayLink, socket: FakeSocket) -> None:
     connection: Any = FakeConnection()
-    assert link.put_send(connection, Send(1, 2, bytes(999)))
-    assert link.put_send(connection, Send(1, 2, bytes(5000)))  # any size passes while it is open
+    assert link.put_send(connection, Send(1, 2, bytes(999)), 999)
+    assert link.put_send(
+        connection, Send(1, 2, bytes(5000)), 5000
+    )  # any size passes while it is open
     assert connection.unconfirmed == 5999
-    assert not link.put_send(connection, Send(1, 2, b"x"))
-    assert not link.put_send(connection, Send(1, 2, b""))
+    assert not link.put_send(connection, Send(1, 2, b"x"), 1)
+    assert not link.put_send(connection, Send(1, 2, b""), 0)
     connection.unconfirmed -= 5000
-    assert link.put_send(connection, Send(1, 2, b"y"))
+    assert link.put_send(connection, Send(1, 2, b"y"), 1)
     link.flush()
     assert [m.data[:1] for m in socket.batches[0].messages] == [b"\0", b"\0", b"y"]
 
@@ -413,7 +415,7 @@ def test_empty_messages_are_bounded_too(link: GatewayLink) -> None:
     connection: Any = FakeConnection()
     count = 0
     while not link.congested:
-        assert link.put_send(connection, Send(1, 1, b""))
+        assert link.put_send(connection, Send(1, 1, b""), 0)
         count += 1
     assert count < 100_000
 

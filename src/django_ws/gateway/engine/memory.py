@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from ...group_patterns import Lookup
 from ...options import GroupConfig
 from ...wire.messages import TEXT, Expel, Position, Present, Publication, Publish, Recent
 from .base import JOIN, LEAVE, Done, Listener
 from .histories import Histories
-from .patterns import Lookup
 from .roster import Roster
 
 __all__ = ["Memory"]

@@ -8,14 +8,17 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import ClassVar, Protocol
 
+import msgspec
+
 from ...base import WebSocketHandler
-from ...options import NamespaceConfig
-from ...wire.messages import Event, Refuse
+from ...group_patterns import lookup
+from ...options import GroupConfig, NamespaceConfig
+from ...wire.messages import Event, GroupSend, Joined, Refuse
 from ..connection import Link, WorkerConnection
 
 __all__ = ["CannotStart", "EventSource", "Executor", "ExecutorConfig", "HookRunner"]
@@ -40,6 +43,7 @@ class ExecutorConfig:
         max_outgoing: bytes of the largest message a handler may send.
         send_timeout: seconds ``send`` waits for a client that does not read; 0 for ever.
         namespaces: by name; for the deadlines of their hooks.
+        groups: which groups have a history, by pattern.
         reload: put edited templates and the like in force, in every process.
     """
 
@@ -49,6 +53,7 @@ class ExecutorConfig:
     send_timeout: float = 10.0
     namespaces: Mapping[str, NamespaceConfig] = field(default_factory=dict)
     reload: bool = False
+    groups: Mapping[str, GroupConfig] = field(default_factory=dict)
 
 
 class EventSource(Protocol):
@@ -81,11 +86,36 @@ class HookRunner:
         self.max_outgoing = config.max_outgoing
         self.send_timeout = config.send_timeout
         self.stopping = False
+        self.links: Sequence[Link] = ()
+        self._options = lookup(config.groups)
         self._told: set[type[WebSocketHandler]] = set()  # set.add is atomic; told twice is no harm
 
     def sent(self, link: Link) -> None:
         """Something was put into the outbox from a hook or another thread."""
         link.flush()
+
+    def has_history(self, group: str) -> bool:
+        """Whether publications of a group have offsets."""
+        options = self._options(group)
+        return options is not None and options.history_size > 0
+
+    def publish(self, link: Link, message: GroupSend) -> None:
+        """Hand a publication to every gateway, first to that of ``link``."""
+        self.publish_on(link, message)
+        self.publish_elsewhere(link, message)
+
+    def publish_on(self, link: Link, message: GroupSend) -> None:
+        """Hand a publication to one gateway."""
+        link.put(message)
+        self.sent(link)
+        if link.congested:
+            link.flush_all()  # this has no window, so here it is held up
+
+    def publish_elsewhere(self, link: Link, message: GroupSend) -> None:
+        """Hand a publication to the gateways that ``link`` does not lead to."""
+        for other in self.links:
+            if other is not link and other.gateway and not other.gone:
+                self.publish_on(other, msgspec.structs.replace(message, exclude=0))
 
     @contextlib.contextmanager
     def parked(self) -> Iterator[None]:
@@ -199,6 +229,10 @@ class Executor(HookRunner, abc.ABC):
         connection.turn_away(Refuse(connection.conn, 500, ""))
 
     # ------------------------------------------------------------------ for the receiver
+
+    def joined(self, connection: WorkerConnection, event: Joined) -> None:
+        """The gateway has made a connection a member of a group, as it asked."""
+        connection.joined(event)
 
     def confirm(self, connection: WorkerConnection, size: int) -> None:
         """The client has read: open the connection's send window by ``size`` bytes."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from ...outlet import set_outlet
 from ...supervisor import edits
 from ...wire.codec import decode_events
 from ...wire.messages import (
@@ -21,6 +22,7 @@ from ...wire.messages import (
     Connect,
     Disconnect,
     Event,
+    Joined,
     Restore,
     Unknown,
 )
@@ -28,6 +30,7 @@ from .. import hygiene
 from ..connection import Link, WorkerConnection
 from ..hangs import HangWatch
 from ..link import GatewayLink
+from ..outlet import WorkerOutlet
 from ..turn import handle
 from .base import ExecutorConfig, HookRunner
 from .frames import Frames
@@ -123,6 +126,9 @@ def _read(
                 if isinstance(event, Confirm):
                     connection.confirmed(event.size)
                     continue
+                if isinstance(event, Joined):
+                    connection.joined(event)
+                    continue
                 if isinstance(event, Disconnect):
                     connection.ended(event)
                 if not isinstance(event, Unknown):  # both ends are of one release
@@ -138,13 +144,16 @@ def _open(
 ) -> WorkerConnection:
     link: Link = GatewayLink(0, _Stream(sock), "", "")
     link.welcome(gateway, config.max_pending, WIRE_VERSION)
+    runner = HookRunner(config)
+    runner.links = [link]
+    set_outlet(WorkerOutlet(runner))
     connection = WorkerConnection(
         event.conn,
         event.namespace,
         event.handshake,
         handlers[event.namespace],
         link,
-        HookRunner(config),
+        runner,
     )
     if isinstance(event, Restore):
         connection.restored(event)

@@ -16,7 +16,17 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from ...base import WebSocketHandler
-from ...wire.messages import Close, Confirm, Connect, Disconnect, Event, Refuse, Restore
+from ...wire.messages import (
+    Close,
+    Confirm,
+    Connect,
+    Disconnect,
+    Event,
+    GroupSend,
+    Joined,
+    Refuse,
+    Restore,
+)
 from ..connection import WorkerConnection
 from .base import EventSource, Executor, ExecutorConfig
 from .child import child_main
@@ -115,6 +125,10 @@ class MultiprocessExecutor(Executor):
     def confirm(self, connection: WorkerConnection, size: int) -> None:
         if isinstance(connection.runner, ConnectionProcess):
             self._processes.post(connection.runner, Confirm(connection.conn, size))
+
+    def joined(self, connection: WorkerConnection, event: Joined) -> None:
+        if isinstance(connection.runner, ConnectionProcess):
+            self._processes.post(connection.runner, event)
 
     # ------------------------------------------------------------------ towards the processes
 
@@ -228,6 +242,9 @@ class MultiprocessExecutor(Executor):
         try:
             for messages, acks in process.understand(data):
                 link.pass_on(messages, acks)
+                for message in messages:
+                    if isinstance(message, GroupSend):
+                        self.publish_elsewhere(link, message)
         except Exception:
             # Only this one is broken; the thread has others to serve.
             logger.exception("process %d is ended for what it says", process.pid)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from django_ws.gateway.engine.memory import Memory
-from django_ws.gateway.engine.patterns import lookup
+from django_ws.group_patterns import lookup
 from django_ws.options import GroupConfig
 from django_ws.wire.messages import TEXT, Position, Present
 

@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 
-from ...options import GroupConfig
+from .options import GroupConfig
 
 __all__ = ["Lookup", "lookup"]
 

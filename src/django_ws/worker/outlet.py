@@ -1,0 +1,58 @@
+"""How what any code in a worker publishes leaves: by its own links, in order with hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from .. import publisher
+from ..exceptions import GatewayUnavailable
+from ..wire.messages import GroupSend, Publish, PublisherMessage
+from .executors.base import HookRunner
+
+__all__ = ["WorkerOutlet"]
+
+
+class WorkerOutlet:
+    """An :class:`~django_ws.outlet.Outlet`.
+
+    Args:
+        runner: of the worker, or of a connection's own process.
+    """
+
+    def __init__(self, runner: HookRunner) -> None:
+        self._runner = runner
+
+    def send(self, messages: Sequence[PublisherMessage]) -> None:
+        """Publish; what is for a user takes the way of other processes."""
+        others: list[PublisherMessage] = []
+        links = [link for link in self._runner.links if link.gateway and not link.gone]
+        for message in messages:
+            if not isinstance(message, Publish) or message.user:
+                others.append(message)
+                continue
+            if not links:
+                raise GatewayUnavailable("no gateway is there")
+            for link in links:
+                gateway, _, number = message.exclude.rpartition("-")
+                exclude = int(number) if gateway == link.gateway and number.isdecimal() else 0
+                self._runner.publish_on(
+                    link,
+                    GroupSend(
+                        message.group,
+                        message.opcode,
+                        message.data,
+                        exclude,
+                        message.event,
+                        message.json,
+                    ),
+                )
+        if others:
+            publisher.gateways().send(others)
+
+    def ask(self, requests: Sequence[PublisherMessage], timeout: float) -> list[list[msgspec.Raw]]:
+        """Ask by links of this process's own, on which answers come back."""
+        for link in self._runner.links:
+            link.flush()  # what was published before comes first, unless the link is full
+        return publisher.gateways().ask(requests, timeout)

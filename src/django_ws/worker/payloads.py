@@ -1,0 +1,67 @@
+"""Arguments of events, values of requests and answers, as the wire has them: JSON beside bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+__all__ = ["Payload", "pack", "unpack"]
+
+
+class Payload(NamedTuple):
+    """A value on its way.
+
+    Attributes:
+        data: JSON; bytes stand in it as ``{"_placeholder": true, "num": index}``, as Socket.IO has
+            it (protocol 5, *Binary event*).
+        attachments: these bytes.
+    """
+
+    data: bytes
+    attachments: list[bytes]
+
+
+class _Encoder(DjangoJSONEncoder):
+    def __init__(self, attachments: list[bytes]) -> None:
+        super().__init__(allow_nan=False)
+        self._attachments = attachments
+
+    def default(self, o: object) -> object:
+        if isinstance(o, (bytes, bytearray, memoryview)):
+            self._attachments.append(bytes(o))
+            return {"_placeholder": True, "num": len(self._attachments) - 1}
+        return super().default(o)
+
+
+def pack(value: object) -> Payload:
+    """Encode a value.
+
+    Raises:
+        TypeError: ``DjangoJSONEncoder`` does not take it.
+        ValueError: It cannot be encoded: ``nan``, a circle.
+    """
+    attachments: list[bytes] = []
+    return Payload(_Encoder(attachments).encode(value).encode(), attachments)
+
+
+def unpack(data: bytes, attachments: Sequence[bytes]) -> object:
+    """Decode what :func:`pack`, or a client, encoded.
+
+    Raises:
+        ValueError: It is no JSON, or names an attachment that is not there.
+    """
+    if not attachments:
+        return json.loads(data)
+
+    def fill(found: dict[str, object]) -> object:
+        if found.get("_placeholder") is not True:
+            return found
+        number = found.get("num")
+        if type(number) is not int or not 0 <= number < len(attachments):
+            raise ValueError("an attachment is missing")
+        return attachments[number]
+
+    return json.loads(data, object_hook=fill)
