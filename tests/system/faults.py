@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import psutil
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
@@ -54,7 +57,7 @@ class Report:
     def wrong(self) -> list[str]:
         """Which promises were broken."""
         verdict, fault = self.verdict, FAULTS[self.fault]
-        zero = ["unsignalled", "reordered", "wrong_state", "ghosts"]
+        zero = ["unsignalled", "reordered", "wrong_state", "ghosts", "unexplained"]
         if fault.lossless:
             zero += ["lost", "repeated", "closed_again", "cut"]
         elif self.namespace != "again":
@@ -99,7 +102,8 @@ async def run(
         after = server.memory()
         for process, size in after.items():
             figures[f"{process}_grew_mib"] = (size - before[process]) / 2**20
-    return Report(name, namespace, judge(load.sessions, server.project), figures)
+    verdict = judge(load.sessions, server.project, load.deaths)
+    return Report(name, namespace, verdict, figures)
 
 
 # ---------------------------------------------------------------- workers
@@ -109,11 +113,54 @@ async def worker_killed(server: Server, load: Load, long: bool) -> dict[str, flo
     """``kill -9`` of a worker in the middle of its work."""
     longest = 0.0
     for _ in range(3 if long else 2):
-        server.workers()[0].kill()
+        await _end_worker(load, server.workers()[0])
         longest = max(longest, await back(server.url))
         # What dies again right after its start is started again later each time.
         await load.progress(20 if long else 2, 30)
     return {"back_s": longest}
+
+
+async def _end_worker(
+    load: Load, worker: psutil.Process, victim: psutil.Process | None = None
+) -> None:
+    """Kill a worker, or what it cannot do without, and note when it was dead."""
+    incarnation = worker.environ()["DJANGO_WS_INCARNATION"]
+    (victim or worker).kill()
+    await soon(lambda: not _runs(worker), 20)
+    load.deaths[incarnation] = time.monotonic()
+
+
+def _runs(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+async def processes_killed(server: Server, load: Load, long: bool) -> dict[str, float]:
+    """``kill -9`` of workers, and in multiprocess mode of templates and of connections' processes,
+    one after the other, never two at a time."""
+    for turn in range(12 if long else 3):
+        worker = random.choice(server.workers())
+        await _kill_in(load, worker, turn % 3)
+        if turn % 3:
+            await soon(lambda: len(server.workers()) == 2, 20, server.output)
+        await load.progress(2, 30)
+    return {}
+
+
+async def _kill_in(load: Load, worker: psutil.Process, what: int) -> None:
+    """Kill some of the connections' processes (0), the template (1), or the worker."""
+    templates = worker.children()
+    if not templates or what == 2:
+        await _end_worker(load, worker)
+    elif what == 1:
+        await _end_worker(load, worker, templates[0])
+    else:
+        processes = templates[0].children()
+        for process in random.sample(processes, min(3, len(processes))):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+                load.deaths[process.pid] = time.monotonic() + 0.1
 
 
 async def worker_paused(server: Server, load: Load, long: bool) -> dict[str, float]:
@@ -256,6 +303,7 @@ def _closed(server: Server, names: list[str]) -> bool:
 FAULTS = {
     "worker_killed": Fault(worker_killed),
     "one_of_two_workers_killed": Fault(worker_killed, flags=("--workers", "2")),
+    "processes_killed": Fault(processes_killed, flags=("--workers", "2")),
     "worker_paused": Fault(worker_paused, lossless=True),
     "workers_replaced": Fault(workers_replaced, lossless=True),
     "two_workers_replaced": Fault(workers_replaced, lossless=True, flags=("--workers", "2")),

@@ -75,6 +75,9 @@ class Load:
         self.sessions: list[Session] = []
         self.current: dict[int, Session] = {}
         self.connected_at: list[float] = []
+        # By incarnation of a worker, or pid of a connection's own process: when it was dead at the
+        # latest, by `time.monotonic()`.
+        self.deaths: dict[str | int, float] = {}
 
     async def __aenter__(self) -> Load:
         self._tasks = [asyncio.create_task(self._client(number)) for number in range(self._clients)]

@@ -5,12 +5,31 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from .load import Session, soon
 from .server import Project
 
 __all__ = ["Verdict", "all_closed", "judge"]
+
+#: Seconds before a death within which its worker may not have got rid of its last words.
+DYING = 1.0
+
+
+@dataclass(frozen=True)
+class _Note:
+    """One that a hook left: in its process, in the worker to which that belongs, and when."""
+
+    what: str
+    pid: int
+    worker: str
+    time: float
+    more: list[int]
+
+    def died(self, deaths: Mapping[str | int, float]) -> float:
+        """When its process died, or its worker; 0 if both live."""
+        return deaths.get(self.pid, deaths.get(self.worker, 0.0))
 
 
 @dataclass
@@ -25,6 +44,8 @@ class Verdict:
         wrong_state: handled with a state that does not fit.
         ghosts: accepted connections without an ``on_close``.
         closed_again: ``on_close`` that ran more than once.
+        unexplained: what was handled or closed again though the process and the worker that had
+            done so lived on, or died much later; and what was handled after ``on_close``.
         cut: sessions closed by the server, by close code.
     """
 
@@ -37,6 +58,7 @@ class Verdict:
     wrong_state: int = 0
     ghosts: int = 0
     closed_again: int = 0
+    unexplained: int = 0
     cut: dict[int, int] = field(default_factory=dict)
     details: list[str] = field(default_factory=list)
 
@@ -49,19 +71,26 @@ class Verdict:
             self.details.append(text)
 
 
-def judge(sessions: list[Session], project: Project) -> Verdict:
-    """Compare what clients saw with what handlers noted; all connections are closed by now."""
+def judge(
+    sessions: list[Session],
+    project: Project,
+    deaths: Mapping[str | int, float] | None = None,
+) -> Verdict:
+    """Compare what clients saw with what handlers noted; all connections are closed by now.
+
+    Args:
+        deaths: those that the fault made, see :attr:`.Load.deaths`.
+    """
     verdict = Verdict()
-    handled: dict[str, list[tuple[int, int, int]]] = {}
-    closes: Counter[str] = Counter()
-    for what, who, pid, _, *more in project.journal():
-        if what == "handled":
-            handled.setdefault(str(who), []).append((more[0], more[1], pid))  # type: ignore[arg-type]
-        elif what == "close":
-            closes[str(who)] += 1
+    noted = _notes(project)
+    closes = Counter(
+        {who: sum(note.what == "close" for note in notes) for who, notes in noted.items()}
+    )
     cut: Counter[int] = Counter()
     for session in sessions:
-        notes = handled.get(session.who, [])
+        all_notes = noted.get(session.who, [])
+        _judge_repeats(verdict, session.who, all_notes, deaths or {})
+        notes = [(*note.more[:2], note.pid) for note in all_notes if note.what == "handled"]
         if session.close_code is not None:
             cut[session.close_code] += 1
         _judge_session(verdict, session, notes)
@@ -71,6 +100,40 @@ def judge(sessions: list[Session], project: Project) -> Verdict:
         verdict.closed_again += max(0, closes[session.who] - 1)
     verdict.cut = dict(cut)
     return verdict
+
+
+def _notes(project: Project) -> dict[str, list[_Note]]:
+    """What was handled and closed, in order, by session."""
+    workers: dict[int, str] = {}  # by pid, as of now: it may be used again
+    found: dict[str, list[_Note]] = {}
+    for what, who, pid, noted_at, *more in project.journal():
+        if what == "process":
+            workers[pid] = str(who)  # type: ignore[index]
+        elif what in ("handled", "close"):
+            note = _Note(what, pid, workers.get(pid, ""), noted_at, more)  # type: ignore[arg-type]
+            found.setdefault(str(who), []).append(note)
+    return found
+
+
+def _judge_repeats(
+    verdict: Verdict, who: str, notes: list[_Note], deaths: Mapping[str | int, float]
+) -> None:
+    """Whatever is done again must be due to a death."""
+    first: dict[object, _Note] = {}
+    closed: _Note | None = None
+    for note in notes:
+        key = "close" if note.what == "close" else note.more[0]
+        before = first.get(key)
+        first[key] = note
+        if before is not None:
+            died = before.died(deaths)
+            if not died or before.time < died - DYING:
+                verdict.unexplained += 1
+                verdict.note(f"{who}: {key} again, though its first one lived: {before}, {note}")
+        if closed is not None and note.what == "handled":
+            verdict.unexplained += 1
+            verdict.note(f"{who}: {note} after {closed}")
+        closed = note if note.what == "close" else closed
 
 
 def _judge_session(verdict: Verdict, session: Session, notes: list[tuple[int, int, int]]) -> None:

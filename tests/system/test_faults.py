@@ -28,7 +28,7 @@ def check(tmp_path, fault, namespace, *flags, link="ipc", clients=60):
     return report
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "processes_killed"])
 def test_fault(tmp_path, fault):
     check(tmp_path, fault, "again" if "killed" in fault else "ledger")
 
@@ -42,3 +42,7 @@ def test_workers_go_in_the_other_modes(tmp_path, fault, mode):
 @pytest.mark.parametrize("fault", ["worker_killed", "workers_replaced", "gateway_killed"])
 def test_over_tcp(tmp_path, fault):
     check(tmp_path, fault, "ledger", link="tcp")
+
+
+def test_processes_go_in_multiprocess_mode(tmp_path):
+    check(tmp_path, "processes_killed", "again", "--multiprocess", link="tcp", clients=30)

@@ -14,16 +14,17 @@ class Journal:
     """Stands for a project: pairs of number and pid that were handled, and closes."""
 
     def __init__(self, handled, closes=1):
-        self._notes = [["handled", "c", pid, 0.0, number, number] for number, pid in handled]
+        self._notes = [["process", f"w{pid}", pid, 0.0] for pid in (1, 2)]
+        self._notes += [["handled", "c", pid, 0.0, number, number] for number, pid in handled]
         self._notes += [["close", "c", 1, 0.0, 1000, ""]] * closes
 
     def journal(self):
         return self._notes
 
 
-def verdict(handled, *, sent=3, answers=(1, 2, 3), code=None, closes=1):
+def verdict(handled, *, sent=3, answers=(1, 2, 3), code=None, closes=1, deaths=None):
     session = Session("c", sent, [(number, number) for number in answers], code)
-    found = judge([session], Journal(handled, closes))
+    found = judge([session], Journal(handled, closes), deaths)
     return {
         name: value
         for name, value in vars(found).items()
@@ -38,13 +39,24 @@ def verdict(handled, *, sent=3, answers=(1, 2, 3), code=None, closes=1):
         ([(1, 1), (2, 1)], {"answers": (1, 2)}, {"lost": 1, "unsignalled": 1}),
         ([(1, 1), (2, 1)], {"answers": (1, 2), "code": 1012}, {"lost": 1}),
         ([(1, 1), (2, 1), (3, 1)], {"answers": (1, 2)}, {"unsignalled": 1}),
-        ([(1, 1), (2, 1), (2, 2), (3, 2)], {}, {"repeated": 1}),
-        ([(1, 1), (2, 1), (2, 1), (3, 1)], {}, {"repeated": 1, "reordered": 1}),
+        ([(1, 1), (2, 1), (2, 2), (3, 2)], {}, {"repeated": 1, "unexplained": 1}),
+        ([(1, 1), (2, 1), (2, 2), (3, 2)], {"deaths": {1: 0.5}}, {"repeated": 1}),
+        ([(1, 1), (2, 1), (2, 2), (3, 2)], {"deaths": {"w1": 0.5}}, {"repeated": 1}),
+        (
+            [(1, 1), (2, 1), (2, 2), (3, 2)],
+            {"deaths": {"w1": 5.0}},
+            {"repeated": 1, "unexplained": 1},
+        ),
+        (
+            [(1, 1), (2, 1), (2, 1), (3, 1)],
+            {},
+            {"repeated": 1, "reordered": 1, "unexplained": 1},
+        ),
         ([(1, 1), (3, 1), (2, 1)], {}, {"reordered": 2}),
         ([(1, 1), (2, 1), (3, 1)], {"answers": (1, 3, 2)}, {"reordered": 1}),
         ([(1, 1), (2, 1), (3, 1)], {"answers": (1, 2, 2, 3)}, {"repeated": 1}),
         ([(1, 1), (2, 1), (3, 1)], {"closes": 0}, {"ghosts": 1}),
-        ([(1, 1), (2, 1), (3, 1)], {"closes": 2}, {"closed_again": 1}),
+        ([(1, 1), (2, 1), (3, 1)], {"closes": 2}, {"closed_again": 1, "unexplained": 1}),
     ],
 )
 def test_oracle(handled, others, expected):
@@ -55,3 +67,9 @@ def test_a_state_that_does_not_fit():
     journal = Journal([])
     journal._notes.append(["handled", "c", 1, 0.0, 1, 2])
     assert judge([Session("c", 1, [(1, 2)])], journal).wrong_state == 1
+
+
+def test_a_message_after_on_close():
+    journal = Journal([(1, 1)])
+    journal._notes.append(["handled", "c", 1, 0.0, 2, 2])
+    assert judge([Session("c", 2, [(1, 1), (2, 2)])], journal).unexplained == 1

@@ -48,6 +48,39 @@ def test_killing_the_supervisor_leaves_nothing_behind(project):
         assert client.notes("close")
 
 
+def test_processes_end_with_their_worker_even_if_they_are_stopped(project):
+    """Else they would go on, once woken, with connections that another worker has."""
+    server = Server(project, "--multiprocess")
+    with Client(server, "hooks") as client:
+        client.ask("none")
+        (worker,) = server.workers()
+        forked = worker.children(recursive=True)
+        assert len(forked) == 2  # the template and the connection's
+        for process in forked:
+            process.suspend()
+        worker.kill()
+        until(lambda: not any(process.is_running() for process in forked), 2, forked)
+    server.stop()
+
+
+def test_on_close_runs_once_also_when_the_template_dies(project):
+    """Processes must not go on while their worker, which has lost its template, ends."""
+    server = Server(project, "--multiprocess")
+    clients = [Client(server, "hooks") for _ in range(20)]
+    for client in clients:
+        client.ask("none")
+    template = server.workers()[0].children()[0]
+    for number, client in enumerate(clients):
+        client.send(f"nap {number * 0.02}")  # so that on_close comes at all times of that end
+    template.kill()
+    for client in clients:
+        client.close()
+    for client in clients:
+        client.until_noted("close")
+    server.stop()
+    assert [len(client.notes("close")) for client in clients] == [1] * 20
+
+
 def test_a_crash_of_one_handler_process_stays_alone(project):
     server = Server(project, "--multiprocess")
     with Client(server, "hooks") as other, Client(server, "hooks") as client:

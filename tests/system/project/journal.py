@@ -14,3 +14,12 @@ _fd = os.open(
 def note(what, who, *more):
     """Append a line: what happened, to whom, the process, the time, and more."""
     os.write(_fd, (json.dumps([what, who, os.getpid(), time.monotonic(), *more]) + "\n").encode())
+
+
+def _begin():
+    """Say which worker this process belongs to, so that the oracle knows."""
+    note("process", os.environ.get("DJANGO_WS_INCARNATION", ""))
+
+
+_begin()
+os.register_at_fork(after_in_child=_begin)
