@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -134,7 +135,8 @@ class Project:
 
     def kill(self) -> None:
         for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # one may end by itself meanwhile
+                os.kill(pid, signal.SIGKILL)
         for process in self._running:
             process.wait()
 
