@@ -41,6 +41,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         "publisher_link",
         "publishing",
         "testing",
+        "testing.publications",
         "wire.codec",
         "wire.messages",
         "worker.hygiene",
