@@ -33,6 +33,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         "conf_table",
         "deferral",
         "exceptions",
+        "live",
         "options",
         "signals",
         "outlet",
