@@ -16,7 +16,7 @@ from typing import Protocol, cast
 import msgspec
 from websockets.extensions import Extension
 
-from ...wire.messages import BINARY
+from ...wire.messages import BINARY, TEXT
 from ..shared import Shared
 from .compression import Compression
 from .context import PARTS, Context, Session
