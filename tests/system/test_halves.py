@@ -343,7 +343,8 @@ def test_what_killed_workers_left_is_gone_with_the_next_start(project):
     server = Server(project, "--workers", "3")
     until(lambda: len(project.leftovers()) == 8, 10, project.leftovers)
     server.kill()
-    assert len(project.leftovers()) == 8
+    # The gateway may have had time to remove its own.
+    assert len([name for name in project.leftovers() if name.startswith("push")]) == 6
     server = Server(project)
     until(lambda: len(project.leftovers()) == 4, 5, project.leftovers)
     server.stop()
