@@ -19,10 +19,14 @@ from ..wire.messages import (
     Publish,
     PublisherMessage,
 )
+from .session import Session
 from .sessions import Sessions
 from .shared import Shared
 
 __all__ = ["LocalRequests"]
+
+#: Bytes of a close frame's reason (RFC 6455 §5.5).
+MAX_REASON = 123
 
 
 class LocalRequests:
@@ -52,7 +56,7 @@ class LocalRequests:
             case Publish():
                 self._publish(identity, message)
             case Expel():
-                self._succeeded(identity, message.request, self._expel(message))
+                self._expel(identity, message)
             case GetHistory() | GetPosition() | GetPresence():
                 self._failed(identity, message.request, "no_history", "no group has a history here")
 
@@ -67,15 +71,18 @@ class LocalRequests:
         )
         self._succeeded(identity, publish.request, Position(0, ""))
 
-    def _expel(self, expel: Expel) -> int:
-        """Close connections; returns how many."""
+    def _expel(self, identity: bytes, expel: Expel) -> None:
+        if not 1000 <= expel.code <= 4999 or len(expel.reason.encode()) > MAX_REASON:
+            words = f"no close frame can have the code {expel.code} with such a reason"
+            self._failed(identity, expel.request, "bad_close", words)
+            return
         conn = self._conn(expel.id)
-        if expel.id and not conn:
-            return 0  # another gateway's
-        found = self._sessions.find(expel.user, expel.session, expel.group, conn)
+        found: list[Session] = []
+        if conn or not expel.id:  # else it is another gateway's
+            found = self._sessions.find(expel.user, expel.session, expel.group, conn)
         for session in found:
             session.give_up(expel.code, expel.reason)
-        return len(found)
+        self._succeeded(identity, expel.request, len(found))
 
     def _conn(self, id: str) -> int:
         """The number in a connection's id; 0 if it is none of this gateway."""
