@@ -17,9 +17,19 @@ from django_ws.base import WebSocketHandler
 from django_ws.exceptions import Reject, SendTimeout
 from django_ws.gateway.session import Session
 from django_ws.gateway.shared import Shared
-from django_ws.gateway.workers import Registry
+from django_ws.gateway.workers import MAX_JOINING, Registry
 from django_ws.options import GatewayConfig, Limits, NamespaceConfig, WorkerConfig
-from django_ws.wire.messages import BINARY, TEXT, Accept, Handshake, Refuse
+from django_ws.transport.replies import RepliesSender
+from django_ws.wire.codec import Batch, encode
+from django_ws.wire.messages import (
+    BINARY,
+    TEXT,
+    WIRE_VERSION,
+    Accept,
+    Handshake,
+    Hello,
+    Refuse,
+)
 from django_ws.worker import main as worker_main
 from django_ws.worker.main import Worker
 
@@ -522,5 +532,39 @@ def test_connections_of_a_gateway_that_goes_are_closed_once(play: Play) -> None:
         client.leave()
         await until(lambda: not stack.registry.sessions.by_conn)
         assert sorted(closes()) == [("close", 1001)] * 2 + [("close", 1006)] * 4
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("whose", ["the worker's name", "names of their own"])
+def test_thousands_of_forged_hellos_disturb_nobody(play: Play, whose: str) -> None:
+    async def scenario(stack: Stack) -> None:
+        worker = await stack.worker()
+        client = await stack.connect()
+        forger = RepliesSender(stack.gateway_config.sub_socket, 30.0)
+        push = stack.gateway_config.push_socket
+        sent = asked = 0
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while sent < 3000:
+                    name = worker.incarnation if whose == "the worker's name" else f"f{sent}"
+                    endpoint = push if push.startswith("tcp") else f"{push}.{name}"
+                    hello = Hello(endpoint, sent, 1, time.time(), {}, {}, WIRE_VERSION)
+                    if forger.send(encode(Batch(1, "p", name, "", 0, 0, [hello]))):
+                        sent += 1
+                    else:
+                        await asyncio.sleep(0.001)
+                    if sent % 300 == 0 and len(client.got) == asked + 1:
+                        asked += 1
+                        client.say(str(asked))
+                        await asyncio.sleep(0)
+            await client.heard(asked + 1)
+            client.say("last")
+            assert (await client.heard(asked + 2))[-1] == b"last"
+            assert client.closed is None
+            # Those that nobody answers for are dropped again.
+            await until(lambda: len(stack.registry._workers) <= 1 + MAX_JOINING)
+        finally:
+            forger.close(0)
 
     play(scenario)

@@ -177,6 +177,8 @@ class Receiver:
         except WireError as error:
             logger.error("dropped what came on the events link: %s", error)
             return
+        if batch.receiver != self.links[0].incarnation:
+            return  # for somebody else who had named this endpoint as its own
         link = self._by_gateway.get(batch.sender)
         if link is None:
             link = self._welcomed(batch)

@@ -261,6 +261,15 @@ def test_all_of_what_is_said_must_apply(
     assert [event.conn for event in worker.take() if isinstance(event, Disconnect)] == closed
 
 
+@pytest.mark.parametrize(("code", "reason"), [(999, ""), (5000, ""), (4401, "ä" * 62)])
+def test_what_no_close_frame_can_say_closes_nothing(world: World, code: int, reason: str) -> None:
+    worker = world.worker()
+    _, client = world.connection(worker, user="1")
+    publisher(world, Expel(3, "1", "", "", "", code, reason))
+    assert client.closed is None
+    assert [answer.code for answer in answers(world)] == ["bad_close"]
+
+
 def test_whose_connection_it_is_may_change(world: World) -> None:
     worker = world.worker()
     session, client = world.connection(worker, user="1", key="a")
