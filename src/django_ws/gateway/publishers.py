@@ -22,12 +22,8 @@ from ..wire.messages import (
     Publish,
     PublisherMessage,
 )
-<<<<<<< HEAD
 from .engine.base import Engine, Failure
 from .groups import Member
-=======
-from .session import Session
->>>>>>> wt-core
 from .sessions import Sessions
 from .shared import Shared
 
@@ -92,19 +88,17 @@ class Requests:
                     done=answer if message.request else None,
                 )
             case Expel():
-<<<<<<< HEAD
-                self.engine.spread(message, answer)
+                if not 1000 <= message.code <= 4999 or len(message.reason.encode()) > MAX_REASON:
+                    words = f"no close frame can have the code {message.code} with such a reason"
+                    answer(Failure("bad_close", words))
+                else:
+                    self.engine.spread(message, answer)
             case GetHistory():
                 self.engine.history(message.group, message.since, message.limit, answer)
             case GetPosition():
                 self.engine.position(message.group, answer)
             case GetPresence():
                 self.engine.presence(message.group, answer)
-=======
-                self._expel(identity, message)
-            case GetHistory() | GetPosition() | GetPresence():
-                self._failed(identity, message.request, "no_history", "no group has a history here")
->>>>>>> wt-core
 
     def _answered(self, identity: bytes, request: int, outcome: object) -> None:
         if not request:
@@ -114,7 +108,6 @@ class Requests:
         else:
             self._answer(identity, Answer(request, msgspec.Raw(encode(outcome))))
 
-<<<<<<< HEAD
     # ------------------------------------------------------------------ of the engine
 
     def published(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
@@ -139,20 +132,6 @@ class Requests:
         for session in found:
             session.give_up(message.code, message.reason)
         return len(found)
-=======
-    def _expel(self, identity: bytes, expel: Expel) -> None:
-        if not 1000 <= expel.code <= 4999 or len(expel.reason.encode()) > MAX_REASON:
-            words = f"no close frame can have the code {expel.code} with such a reason"
-            self._failed(identity, expel.request, "bad_close", words)
-            return
-        conn = self._conn(expel.id)
-        found: list[Session] = []
-        if conn or not expel.id:  # else it is another gateway's
-            found = self._sessions.find(expel.user, expel.session, expel.group, conn)
-        for session in found:
-            session.give_up(expel.code, expel.reason)
-        self._succeeded(identity, expel.request, len(found))
->>>>>>> wt-core
 
 
 def _instead(outcome: object, value: object) -> object:
