@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_ws import conf
 from django_ws.conf_table import OPTIONS
-from django_ws.options import GatewayConfig, Limits, NamespaceConfig, WorkerConfig
+from django_ws.options import GatewayConfig, Limits, NamespaceConfig, Route, WorkerConfig
 
 
 def test_defaults(settings: LazySettings) -> None:
@@ -221,3 +223,35 @@ def test_origins(settings: LazySettings) -> None:
     origins = ["https://example.com", "https://*.example.com:8443", "*"]
     settings.DJANGO_WS = {"ALLOWED_ORIGINS": origins}
     assert conf.load({}).gateway.allowed_origins == origins
+
+
+CHAT = {"handler": "a.C", "url": "ws/chat/<slug:room>/"}
+
+
+def test_a_namespace_has_its_own_url(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"default": "a.B", "chat": CHAT}
+    loaded = conf.load({}).gateway
+    assert loaded.routes == [Route("chat", "/ws/chat/(?P<room>[-a-zA-Z0-9_]+)/")]
+    before = loaded.fingerprints
+    settings.DEFAULT_WS_HANDLERS = {"chat": {**CHAT, "url": "ws/c/<slug:room>/"}}
+    after = conf.load({}).gateway.fingerprints
+    assert [name for name in after if after[name] != before[name]] == ["DEFAULT_WS_HANDLERS (url)"]
+
+
+def test_the_script_name_may_stand_before_it(settings: LazySettings) -> None:
+    settings.FORCE_SCRIPT_NAME = "/app/"
+    settings.DEFAULT_WS_HANDLERS = {"default": "a.B", "chat": CHAT}
+    (route,) = conf.load({}).gateway.routes
+    assert re.fullmatch(route.pattern, "/app/ws/chat/x/")
+    assert re.fullmatch(route.pattern, "/ws/chat/x/")
+
+
+def test_converters_of_the_project_are_registered_by_its_urls(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = "tests.converters"
+    settings.DEFAULT_WS_HANDLERS = {"day": {"handler": "a.B", "url": "ws/<iso_day:day>/"}}
+    url = conf.namespace_url("day")
+    assert url is not None
+    assert url.kwargs({"day": "2026-11-25"}) == {"day": date(2026, 11, 25)}
+    assert url.path({"day": date(2026, 11, 25)}) == "/ws/2026-11-25/"
+    with pytest.raises(ValueError, match="month"):
+        url.kwargs({"day": "2026-13-25"})

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import conf
 from ..base import WebSocketHandler
 from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
 from ..wire.codec import decode_handshake
@@ -150,7 +151,7 @@ class WorkerConnection:
         self.unconfirmed = 0
         self.hook_started = 0.0
         self._handshake = handshake
-        self._kwargs: Mapping[str, str] | None = None
+        self._kwargs: Mapping[str, Any] | None = None
         self.loaded_request: HandshakeRequest | None = None
         # What a hook sends before the connection is accepted; bounded by the largest message a
         # handler may send, guarded by the link's lock.
@@ -170,10 +171,21 @@ class WorkerConnection:
         return decode_handshake(self._handshake)
 
     @property
-    def kwargs(self) -> Mapping[str, str]:
+    def kwargs(self) -> Mapping[str, Any]:
         if self._kwargs is None:
-            self._kwargs = self.handshake.kwargs
+            captured = self.handshake.kwargs
+            url = conf.namespace_url(self.namespace)
+            self._kwargs = captured if url is None else url.kwargs(captured)
         return self._kwargs
+
+    def resolves(self) -> bool:
+        """Whether the URL's converters take what the gateway found by their patterns alone."""
+        if conf.namespace_url(self.namespace) is not None:
+            try:
+                self.kwargs  # noqa: B018
+            except ValueError:
+                return False
+        return True
 
     @property
     def request(self) -> HandshakeRequest:

@@ -82,6 +82,8 @@ def _begin_or_end(connection: WorkerConnection, event: Connect | Disconnect | Re
 def _connect(connection: WorkerConnection) -> bool:
     connection.decide()
     try:
+        if not connection.resolves():
+            raise Refusal(404, "")
         drive(connection.lifecycle, connection, connection.lifecycle.connect())
         user, session = _identity(connection)
     except Exception as error:

@@ -188,3 +188,11 @@ class Elsewhere(WebSocketHandler):
         monkey = sys.modules.get("gevent.monkey")
         start = monkey.get_original("_thread", "start_new_thread") if monkey else start_new_thread
         start(self.send, (message,))
+
+
+class Day(Noting):
+    """Has a URL of its own."""
+
+    def on_message(self, message):
+        day = self.kwargs["day"]
+        self.send(f"{type(day).__name__} {day} {os.getpid()}")

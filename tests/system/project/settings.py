@@ -30,6 +30,7 @@ DEFAULT_WS_HANDLERS = {
     "again": {"handler": "handlers.Ledger", "on_worker_lost": "redeliver"},
     "poison": {"handler": "handlers.Hooks", "on_worker_lost": "redeliver"},
     "elsewhere": "handlers.Elsewhere",
+    "day": {"handler": "handlers.Day", "url": "ws/day/<day:day>/"},
     "hang": {"handler": "handlers.Sleep", "hang_timeout": 0.5},
 }
 DJANGO_WS = {"ALLOW_MISSING_ORIGIN": True}
