@@ -49,7 +49,7 @@ class Connection(Protocol):
     @property
     def namespace(self) -> str: ...
     @property
-    def kwargs(self) -> Mapping[str, str]: ...
+    def kwargs(self) -> Mapping[str, Any]: ...
     @property
     def request(self) -> HttpRequest: ...
     @property
@@ -253,8 +253,8 @@ class WebSocketHandler:
         return self._connection.namespace
 
     @property
-    def kwargs(self) -> Mapping[str, str]:
-        """The other named groups of ``--websocket-url``."""
+    def kwargs(self) -> Mapping[str, Any]:
+        """The parameters of the namespace's URL, or the other groups of ``--websocket-url``."""
         return self._connection.kwargs
 
     @property

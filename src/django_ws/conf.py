@@ -6,11 +6,9 @@ A flag beats ``DJANGO_WS``, which beats the default. What is wrong is told as a 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,9 +19,11 @@ import msgspec
 from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.regex_helper import normalize
 
-from .conf_table import NAMESPACE_OPTIONS, OPTIONS, Option
+from . import conf_namespaces
+from .conf_problems import Problem, nearest
+from .conf_table import OPTIONS
+from .conf_urls import Url
 from .options import (
     DEFAULT_PUSH_SOCKET,
     DEFAULT_SUB_SOCKET,
@@ -31,8 +31,8 @@ from .options import (
     MAX_IPC_PATH,
     GatewayConfig,
     Limits,
-    NamespaceConfig,
     PublisherConfig,
+    Route,
     WorkerConfig,
 )
 from .transport.files import default_endpoints
@@ -50,33 +50,17 @@ __all__ = [
     "limits",
     "load",
     "mode",
+    "namespace_url",
     "problems",
     "public_url",
     "publisher",
+    "routes",
     "saves_every_session",
     "script_name",
     "session_cookie_name",
     "session_store",
     "websocket_url",
 ]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong with the settings, in words for people.
-
-    Attributes:
-        id: of the system check, like ``"E001"``; those with ``W`` keep nothing from starting.
-    """
-
-    id: str
-    message: str
-    hint: str
-
-    @property
-    def fatal(self) -> bool:
-        """Whether nothing can start like this."""
-        return self.id.startswith("E")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +96,8 @@ def load(flags: Mapping[str, object]) -> Settings:
     namespaces = _namespaces(found, values.get("WEBSOCKET_URL", DEFAULT_WEBSOCKET_URL))
     if mistakes := [problem for problem in found if problem.fatal]:
         raise ImproperlyConfigured("\n".join(f"{each.message} {each.hint}" for each in mistakes))
-    return _settings(values, namespaces, _fingerprints(values, flags))
+    fingerprints = _fingerprints(values, flags, namespaces.routes)
+    return _settings(values, namespaces, fingerprints)
 
 
 def problems(flags: Mapping[str, object]) -> list[Problem]:
@@ -152,7 +137,21 @@ def publisher() -> PublisherConfig:
 
 def handler_paths() -> dict[str, str]:
     """The handlers' dotted paths by namespace; entries that make no sense are left out."""
-    return {name: entry.handler for name, entry in _namespaces([]).items()}
+    return {name: entry.handler for name, entry in _namespaces([]).entries.items()}
+
+
+def namespace_url(namespace: str) -> Url | None:
+    """A namespace's own URL; ``None`` if it has none, or one that makes no sense."""
+    raw = getattr(settings, "DEFAULT_WS_HANDLERS", None)
+    entry = raw.get(namespace) if isinstance(raw, dict) else None
+    if not isinstance(entry, dict) or not entry.get("url"):
+        return None  # quickly: it is asked for each connection
+    return _namespaces([]).urls.get(namespace)
+
+
+def routes() -> list[Route]:
+    """The namespaces with a URL of their own, as a gateway knows them."""
+    return _namespaces([]).routes
 
 
 def public_url() -> str:
@@ -257,15 +256,7 @@ _ids = {
 def _unknown(own: Mapping[str, object]) -> Iterator[Problem]:
     for key in own:
         if key not in OPTIONS:
-            yield Problem("E012", f"DJANGO_WS has no setting {key!r}.", _nearest(key, OPTIONS))
-
-
-def _nearest(key: object, known: Mapping[str, Option]) -> str:
-    by_fold = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(str(key).casefold(), by_fold, n=1)
-    if close:
-        return f"Did you mean {by_fold[close[0]]!r}?"
-    return f"Known: {', '.join(sorted(known))}."
+            yield Problem("E012", f"DJANGO_WS has no setting {key!r}.", nearest(key, OPTIONS))
 
 
 def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
@@ -295,70 +286,15 @@ def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
 
 # ---------------------------------------------------------------- DEFAULT_WS_HANDLERS
 
-_EXAMPLE = 'Set it, for example: DEFAULT_WS_HANDLERS = {"default": "myproject.ws.MyHandler"}.'
 
-
-def _namespaces(
-    found: list[Problem], pattern: str = DEFAULT_WEBSOCKET_URL
-) -> dict[str, NamespaceConfig]:
+def _namespaces(found: list[Problem], pattern: str | None = None) -> conf_namespaces.Namespaces:
+    """What ``DEFAULT_WS_HANDLERS`` says; with a pattern also what is wrong with the URLs."""
     raw = getattr(settings, "DEFAULT_WS_HANDLERS", None)
-    if not isinstance(raw, dict):
-        said = "is missing" if raw is None else f"must be a dict, not {raw!r}"
-        found.append(Problem("E001", f"The setting DEFAULT_WS_HANDLERS {said}.", _EXAMPLE))
-        return {}
-    if "default" not in raw:
-        hint = 'It serves connections whose URL names no namespace. Add a "default" entry.'
-        found.append(Problem("E002", 'DEFAULT_WS_HANDLERS has no "default".', hint))
-    entries: dict[str, NamespaceConfig] = {}
-    for name, entry in raw.items():
-        if not isinstance(name, str) or not name:
-            hint = 'The namespace of a URL without one is "default".'
-            message = f"DEFAULT_WS_HANDLERS has {name!r} as a namespace."
-            found.append(Problem("E003", message, hint))
-            continue
-        if not re.fullmatch(r"\w*", name) and not _has_url(name, pattern):
-            message = f"The namespace {name!r} of DEFAULT_WS_HANDLERS cannot be in a URL."
-            hint = (
-                "Use letters, digits and underscores, or a WEBSOCKET_URL (--websocket-url) whose "
-                r"group 'namespace' takes more than \w*."
-            )
-            found.append(Problem("W001", message, hint))
-        config = _entry(f"DEFAULT_WS_HANDLERS[{name!r}]", entry, found)
-        if config is not None:
-            entries[name] = config
-    return entries
-
-
-def _has_url(namespace: str, pattern: str) -> bool:
-    """Whether a path leads to a namespace, the other groups having what most patterns take."""
-    for form, names in normalize(pattern):
-        for sample in ("a", "1"):
-            path = form % {**dict.fromkeys(names, sample), "namespace": namespace}
-            match = re.fullmatch(pattern, path)
-            if match and match.groupdict().get("namespace") == namespace:
-                return True
-    return False
-
-
-def _entry(label: str, entry: object, found: list[Problem]) -> NamespaceConfig | None:
-    if isinstance(entry, str):
-        entry = {"handler": entry}
-    if not isinstance(entry, dict) or "handler" not in entry:
-        hint = 'Write the dotted path of a handler class, or {"handler": "dotted.path", …}.'
-        found.append(Problem("E004", f"{label} names no handler: {entry!r}.", hint))
-        return None
-    fields: dict[str, Any] = {}
-    for key, value in entry.items():
-        option = NAMESPACE_OPTIONS.get(key)
-        if option is None:
-            hint = _nearest(key, NAMESPACE_OPTIONS)
-            found.append(Problem("E005", f"{label} has an unknown option {key!r}.", hint))
-            continue
-        try:
-            fields[key] = option.kind(value)
-        except ValueError as error:
-            found.append(Problem("E006", f"{label}: {key} {error}.", option.help))
-    return NamespaceConfig(**fields) if "handler" in fields else None
+    urlconf = getattr(settings, "ROOT_URLCONF", None) or ""
+    namespaces = conf_namespaces.read(raw, found, urlconf, script_name())
+    if pattern is not None:
+        found.extend(conf_namespaces.route_problems(raw, namespaces, pattern))
+    return namespaces
 
 
 # ---------------------------------------------------------------- putting it together
@@ -366,7 +302,7 @@ def _entry(label: str, entry: object, found: list[Problem]) -> NamespaceConfig |
 
 def _settings(
     values: Mapping[str, Any],
-    namespaces: dict[str, NamespaceConfig],
+    namespaces: conf_namespaces.Namespaces,
     fingerprints: dict[str, str],
 ) -> Settings:
     debug = bool(settings.DEBUG)
@@ -380,12 +316,13 @@ def _settings(
             "push_socket": push,
             "sub_socket": sub,
             "allowed_hosts": _allowed_hosts(debug),
+            "routes": namespaces.routes,
         },
         "worker": {
             **both,
             "push_socket": push,
             "sub_sockets": [sub],
-            "namespaces": namespaces,
+            "namespaces": namespaces.entries,
         },
         "settings": {"reload": debug},
     }
@@ -447,7 +384,9 @@ def _project() -> str:
     return getattr(settings, "ROOT_URLCONF", None) or "django"
 
 
-def _fingerprints(values: Mapping[str, Any], flags: Mapping[str, object]) -> dict[str, str]:
+def _fingerprints(
+    values: Mapping[str, Any], flags: Mapping[str, object], routes: list[Route]
+) -> dict[str, str]:
     """A digest of each setting that only gateways work with, for :class:`.wire.messages.Hello`.
 
     Empty where a flag decides: each half has flags of its own.
@@ -457,6 +396,10 @@ def _fingerprints(values: Mapping[str, Any], flags: Mapping[str, object]) -> dic
     for name, value in values.items():
         if not {"worker", "settings", "publisher"}.intersection(OPTIONS[name].where):
             found[name] = _digest(value) if flags.get(name.lower()) is None else ""
+    if routes:
+        # Their order counts.
+        listed = json.dumps([[route.namespace, route.pattern] for route in routes])
+        found["DEFAULT_WS_HANDLERS (url)"] = _digest(listed)
     return found
 
 

@@ -104,6 +104,7 @@ OPTIONS: dict[str, Option] = {
 #: Every key of an entry of ``DEFAULT_WS_HANDLERS``.
 NAMESPACE_OPTIONS: dict[str, Option] = {
     "handler": Option(kinds.text, (), "Dotted path of the handler class."),
+    "url": Option(kinds.text, (), "A path as in Django's path(), like ws/chat/<slug:room>/."),
     "on_worker_lost": Option(
         kinds.worker_lost, (), "`close` (1012) or `redeliver` what a lost worker had not handled."
     ),

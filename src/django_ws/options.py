@@ -112,6 +112,7 @@ class NamespaceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         handler: dotted path of the handler class.
+        url: its own, in Django's path syntax; empty: ``websocket_url`` leads to it.
         on_worker_lost: ``"close"`` (1012) or ``"redeliver"`` what a lost worker had not handled.
         history_size: messages kept per group; 0 for none.
         history_ttl: seconds they are kept.
@@ -120,6 +121,7 @@ class NamespaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     handler: str
+    url: str = ""
     on_worker_lost: str = "close"
     history_size: int = 0
     history_ttl: float = 0.0

@@ -250,3 +250,47 @@ def test_the_unrelated_package_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
     (message,) = check_settings()
     assert message.id == "django_ws.W005"
     assert "unrelated package django-ws" in message.msg
+
+
+def entry(url: str) -> dict[str, str]:
+    return {"handler": "a.B", "url": url}
+
+
+@pytest.mark.parametrize(
+    ("handlers", "expected"),
+    [
+        ({"chat": entry("ws/<slug:room>/")}, []),  # nothing leads to "default"
+        ({"chat": entry("ws/<slug:room>/"), "other": "a.B"}, ["E002"]),
+        ({"a": entry("/ws/")}, ["E007"]),
+        ({"a": entry("ws/<nix:room>/")}, ["E007"]),
+        ({"a": entry("ws/<slug:room/")}, ["E007"]),
+        ({"a": entry("")}, ["E006"]),
+        ({"a": entry("ws/<slug:x>/"), "b": entry("ws/<slug:y>/")}, ["E008"]),
+        ({"a": entry("ws/<str:x>/"), "b": entry("ws/<slug:y>/")}, ["W006"]),
+        ({"a": entry("ws/<str:x>/"), "b": entry("ws/lobby/")}, ["W006"]),
+        ({"a": entry("ws/lobby/"), "b": entry("ws/<str:y>/")}, []),
+        ({"a": entry("ws/<int:x>/"), "b": entry("ws/<slug:y>/")}, []),
+        ({"default": "a.B", "x": "a.B", "a": entry("socket/<path:x>")}, ["W001"]),
+    ],
+)
+def test_urls_of_namespaces(
+    settings: LazySettings, handlers: dict[str, object], expected: list[str]
+) -> None:
+    settings.DEFAULT_WS_HANDLERS = handlers
+    assert ids(check_settings()) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (r"/ws/(?P<namespace>\w+)/", []),
+        (r"/(?:ws|sock)/(?P<namespace>\w+)(?:/(?P<room>\d{4}))?", []),
+        (r"/ws/(?P<namespace>(\w+)*)/", ["W008"]),
+        (r"/ws/(?P<namespace>(?:\w+-?)+)/", ["W008"]),
+        (r"/ws/(?P<namespace>[\w+*()]+)/", []),
+    ],
+)
+def test_websocket_url(settings: LazySettings, pattern: str, expected: list[str]) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"chat": "a.B"}
+    found = ids(check_settings(flags={"websocket_url": pattern}))
+    assert [each for each in found if each != "E002" or "*" not in pattern] == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from django_ws.options import (
     Limits,
     NamespaceConfig,
     PublisherConfig,
+    Route,
     WorkerConfig,
 )
 from django_ws.transport.files import default_endpoints
@@ -304,3 +307,35 @@ def test_who_only_publishes_does_not_care_about_the_rest(settings: LazySettings)
     settings.DJANGO_WS = {"SUB_SOCKET": "nonsense"}
     with pytest.raises(ImproperlyConfigured, match="SUB_SOCKET"):
         conf.publisher()
+
+
+CHAT = {"handler": "a.C", "url": "ws/chat/<slug:room>/"}
+
+
+def test_a_namespace_has_its_own_url(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"default": "a.B", "chat": CHAT}
+    loaded = conf.load({}).gateway
+    assert loaded.routes == [Route("chat", "/ws/chat/(?P<room>[-a-zA-Z0-9_]+)/")]
+    before = loaded.fingerprints
+    settings.DEFAULT_WS_HANDLERS = {"chat": {**CHAT, "url": "ws/c/<slug:room>/"}}
+    after = conf.load({}).gateway.fingerprints
+    assert [name for name in after if after[name] != before[name]] == ["DEFAULT_WS_HANDLERS (url)"]
+
+
+def test_the_script_name_may_stand_before_it(settings: LazySettings) -> None:
+    settings.FORCE_SCRIPT_NAME = "/app/"
+    settings.DEFAULT_WS_HANDLERS = {"default": "a.B", "chat": CHAT}
+    (route,) = conf.load({}).gateway.routes
+    assert re.fullmatch(route.pattern, "/app/ws/chat/x/")
+    assert re.fullmatch(route.pattern, "/ws/chat/x/")
+
+
+def test_converters_of_the_project_are_registered_by_its_urls(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = "tests.converters"
+    settings.DEFAULT_WS_HANDLERS = {"day": {"handler": "a.B", "url": "ws/<iso_day:day>/"}}
+    url = conf.namespace_url("day")
+    assert url is not None
+    assert url.kwargs({"day": "2026-11-25"}) == {"day": date(2026, 11, 25)}
+    assert url.path({"day": date(2026, 11, 25)}) == "/ws/2026-11-25/"
+    with pytest.raises(ValueError, match="month"):
+        url.kwargs({"day": "2026-13-25"})

@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch
 from django.utils.regex_helper import normalize
 
 from django_ws import conf
+from django_ws.conf_problems import nearest
 
 __all__ = ["ws_url"]
 
@@ -28,11 +29,16 @@ def ws_url(context: Context, namespace: str = "default", **kwargs: object) -> st
 
     Args:
         namespace: key of ``DEFAULT_WS_HANDLERS``.
-        kwargs: the pattern's other named groups.
+        kwargs: parameters of the namespace's URL, or the other named groups of ``WEBSOCKET_URL``.
 
     Raises:
-        NoReverseMatch: The pattern takes no such namespace or groups.
+        NoReverseMatch: There is no such namespace, or its URL does not take the arguments.
     """
+    known = conf.handler_paths()
+    if namespace not in known:
+        raise NoReverseMatch(
+            f"{{% ws_url %}}: DEFAULT_WS_HANDLERS has no {namespace!r}. {nearest(namespace, known)}"
+        )
     return _base(context.get("request")) + _path(namespace, kwargs)
 
 
@@ -45,6 +51,18 @@ def _base(request: HttpRequest | None) -> str:
 
 
 def _path(namespace: str, kwargs: dict[str, object]) -> str:
+    url = conf.namespace_url(namespace)
+    if url is None:
+        return _by_pattern(namespace, kwargs)
+    try:
+        path = url.path(kwargs)
+    except ValueError as error:
+        raise NoReverseMatch(f"{{% ws_url {namespace!r} %}}: {url.text!r} {error}") from None
+    # PUBLIC_URL says by itself where everything of the gateway is.
+    return path if conf.public_url() else conf.script_name() + path
+
+
+def _by_pattern(namespace: str, kwargs: dict[str, object]) -> str:
     pattern = conf.websocket_url()
     values = {name: str(value) for name, value in kwargs.items()}
     wanted = {**values, "namespace": namespace}
@@ -54,4 +72,8 @@ def _path(namespace: str, kwargs: dict[str, object]) -> str:
         for form, parameters in choices:
             if set(parameters) == set(names) and re.fullmatch(pattern, form % names):
                 return str(form % {name: quote(value, safe="") for name, value in names.items()})
-    raise NoReverseMatch(f"the pattern {pattern} has no URL for {wanted}")
+    groups = [name for name in re.compile(pattern).groupindex if name != "namespace"]
+    raise NoReverseMatch(
+        f"{{% ws_url {namespace!r} %}}: WEBSOCKET_URL {pattern} has no URL for {values}; "
+        f"its arguments are {', '.join(groups) or 'none'}"
+    )

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import json
 import queue
-import re
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.test import Client
@@ -31,6 +31,7 @@ from django.utils.module_loading import import_string
 from .. import conf
 from ..base import WebSocketHandler, as_message
 from ..exceptions import ConnectionClosed
+from ..gateway.http.routes import Routes
 from ..wire.messages import Handshake
 from ..worker.driver import drive
 from ..worker.lifecycle import Lifecycle, Refusal
@@ -104,7 +105,7 @@ class WebSocketClient:
         *,
         headers: Mapping[str, str] | None = None,
         subprotocols: Sequence[str] = (),
-        kwargs: Mapping[str, str] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
         secure: bool = False,
     ) -> bool:
         """Connect, which runs ``on_connect``.
@@ -132,7 +133,7 @@ class WebSocketClient:
         namespace, groups, handler_class = resolved
         handshake = Handshake(
             namespace=namespace,
-            kwargs=groups,
+            kwargs={name: str(value) for name, value in groups.items()},
             scheme="https" if secure else "http",
             path=path if path.startswith("/") else f"/socket/{path}",
             query=query,
@@ -142,7 +143,7 @@ class WebSocketClient:
             subprotocols=list(subprotocols),
             time=time.time(),
         )
-        connection = LocalConnection(handshake, self.waits)
+        connection = LocalConnection(handshake, groups, self.waits)
         lifecycle = Lifecycle(handler_class, connection, reraise=self.raise_handler_exceptions)
         try:
             drive(lifecycle, connection, lifecycle.connect())
@@ -156,18 +157,22 @@ class WebSocketClient:
         return True
 
     def _resolve(
-        self, path: str, kwargs: dict[str, str]
-    ) -> tuple[str, dict[str, str], type[WebSocketHandler]] | str:
+        self, path: str, kwargs: dict[str, Any]
+    ) -> tuple[str, dict[str, Any], type[WebSocketHandler]] | str:
         """Namespace, kwargs and handler; or why there are none."""
         namespace = path
         if path.startswith("/"):
-            pattern = conf.websocket_url()
-            match = re.fullmatch(pattern, path)
-            if match is None:
-                return f"{path} does not match WEBSOCKET_URL, {pattern}"
-            groups = {name: value for name, value in match.groupdict().items() if value is not None}
-            namespace = groups.pop("namespace", "") or "default"
-            kwargs = {**groups, **kwargs}
+            routes = Routes(conf.routes(), conf.websocket_url())
+            found = routes.find(unquote(path))
+            if found is None:
+                return f"{path} does not match {' or '.join(routes.known)}"
+            namespace = found.namespace
+            url = conf.namespace_url(namespace)
+            try:
+                converted = found.kwargs if url is None else url.kwargs(found.kwargs)
+            except ValueError as error:
+                return f"a converter of {namespace!r} does not take {path}: {error}"
+            kwargs = {**converted, **kwargs}
         if isinstance(self._target, type):
             return namespace, kwargs, self._target
         dotted = conf.handler_paths().get(namespace)

@@ -30,17 +30,18 @@ class LocalConnection:
 
     Args:
         handshake: the upgrade request.
+        kwargs: of the handler.
         waits: calls of ``wait`` in a hook that return ``False``, before it is asked to end.
 
     Attributes:
         sent: what the handler sent and the test has not received.
     """
 
-    def __init__(self, handshake: Handshake, waits: int) -> None:
+    def __init__(self, handshake: Handshake, kwargs: Mapping[str, Any], waits: int) -> None:
         self.namespace = handshake.namespace
         self.id = f"test-{id(self):x}"
         self.gateway = "test"
-        self.kwargs: Mapping[str, str] = handshake.kwargs
+        self.kwargs = kwargs
         self.subprotocol: str | None = None
         self.groups: frozenset[str] = frozenset()
         self.state: dict[str, Any] = {}

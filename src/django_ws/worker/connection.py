@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .. import conf
 from ..base import WebSocketHandler
 from ..deferral import defer, in_transaction
 from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
@@ -185,7 +186,7 @@ class WorkerConnection:
         self._handshake = handshake
         # User and session as the gateway knows them, if this worker has told it.
         self._identity: tuple[str, str] | None = None
-        self._kwargs: Mapping[str, str] | None = None
+        self._kwargs: Mapping[str, Any] | None = None
         self.loaded_request: HandshakeRequest | None = None
         # What a hook sends before the connection is accepted; bounded by the largest message a
         # handler may send, guarded by the link's lock.
@@ -209,10 +210,21 @@ class WorkerConnection:
         return decode_handshake(self._handshake)
 
     @property
-    def kwargs(self) -> Mapping[str, str]:
+    def kwargs(self) -> Mapping[str, Any]:
         if self._kwargs is None:
-            self._kwargs = self.handshake.kwargs
+            captured = self.handshake.kwargs
+            url = conf.namespace_url(self.namespace)
+            self._kwargs = captured if url is None else url.kwargs(captured)
         return self._kwargs
+
+    def resolves(self) -> bool:
+        """Whether the URL's converters take what the gateway found by their patterns alone."""
+        if conf.namespace_url(self.namespace) is not None:
+            try:
+                self.kwargs  # noqa: B018
+            except ValueError:
+                return False
+        return True
 
     @property
     def request(self) -> HandshakeRequest:

@@ -108,6 +108,8 @@ def _call(connection: WorkerConnection, event: Call) -> None:
 def _connect(connection: WorkerConnection) -> bool:
     connection.decide()
     try:
+        if not connection.resolves():
+            raise Refusal(404, "")
         drive(connection.lifecycle, connection, connection.lifecycle.connect())
         user, session = _identity(connection)
     except Exception as error:

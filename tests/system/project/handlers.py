@@ -239,3 +239,11 @@ class Rooms(WebSocketHandler):
             self.send(str(publish("room", "waited for", wait=True).offset))
         else:
             self.publish("room", message)
+
+
+class Day(Noting):
+    """Has a URL of its own."""
+
+    def on_message(self, message):
+        day = self.kwargs["day"]
+        self.send(f"{type(day).__name__} {day} {os.getpid()}")

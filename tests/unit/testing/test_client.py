@@ -87,7 +87,7 @@ def test_paths_and_namespaces_lead_to_handlers(path: str, handler: type) -> None
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("/elsewhere", "/elsewhere does not match WEBSOCKET_URL"),
+        ("/elsewhere", "/elsewhere does not match /socket"),
         ("/socket/unknown", r"there is no DEFAULT_WS_HANDLERS\['unknown'\]"),
         ("unknown", r"there is no DEFAULT_WS_HANDLERS\['unknown'\]"),
     ],
@@ -399,29 +399,66 @@ def render(arguments: str, **context: Any) -> str:
 
 
 def test_ws_url_without_a_request_is_a_path() -> None:
-    assert render('"chat"') == "/socket/chat"
+    assert render('"json"') == "/socket/json"
     assert render("") == render('"default"') == "/socket"
 
 
 def test_ws_url_follows_the_page() -> None:
     request = RequestFactory().get("/page")
-    assert render('"chat"', request=request) == "ws://testserver/socket/chat"
+    assert render('"json"', request=request) == "ws://testserver/socket/json"
     request = RequestFactory().get("/page", secure=True)
-    assert render('"chat"', request=request) == "wss://testserver/socket/chat"
+    assert render('"json"', request=request) == "wss://testserver/socket/json"
 
 
 @pytest.mark.parametrize("public", ["wss://ws.example.com/", "https://ws.example.com"])
 def test_ws_url_prefers_the_public_url(settings: LazySettings, public: str) -> None:
     settings.DJANGO_WS = {"PUBLIC_URL": public}
     request = RequestFactory().get("/page")
-    assert render('"chat"', request=request) == "wss://ws.example.com/socket/chat"
+    assert render('"json"', request=request) == "wss://ws.example.com/socket/json"
 
 
 def test_ws_url_fills_in_the_pattern(settings: LazySettings) -> None:
     settings.DJANGO_WS = {"WEBSOCKET_URL": r"/ws/(?P<namespace>\w+)(?:/(?P<room>[^/]+))?/?"}
-    assert render('"chat" room="a b&c"') == "/ws/chat/a%20b%26c"
-    assert render('"chat"') == "/ws/chat"
+    assert render('"json" room="a b&c"') == "/ws/json/a%20b%26c"
+    assert render('"json"') == "/ws/json"
     with pytest.raises(NoReverseMatch, match="has no URL"):
-        render('"chat" room="a/b"')
+        render('"json" room="a/b"')
     with pytest.raises(NoReverseMatch, match="has no URL"):
-        render('"chat" lobby="a"')
+        render('"json" lobby="a"')
+
+
+CHAT = {"handler": "tests.handlers.Echo", "url": "ws/chat/<slug:room>/<int:page>/"}
+
+
+def test_ws_url_and_client_know_a_namespaces_own_url(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"chat": CHAT}
+    assert render('"chat" room="lobby" page=3') == "/ws/chat/lobby/3/"
+    settings.FORCE_SCRIPT_NAME = "/app"
+    assert render('"chat" room="lobby" page=3') == "/app/ws/chat/lobby/3/"
+    client = WebSocketClient()
+    assert client.connect("/ws/chat/lobby/3/")
+    assert client.handler.kwargs == {"room": "lobby", "page": 3}
+    assert not WebSocketClient().connect("/socket/chat")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ('"chta"', "has no 'chta'. Did you mean 'chat'"),
+        ('"chat" room="a/b" page=1', "does not take room='a/b'"),
+        ('"chat" room="a"', "needs page"),
+        ('"chat" room="a" page=1 x=2', "has no x"),
+    ],
+)
+def test_ws_url_says_what_is_wrong(settings: LazySettings, arguments: str, words: str) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"chat": CHAT}
+    with pytest.raises(NoReverseMatch, match=words):
+        render(arguments)
+
+
+def test_what_a_converter_does_not_take_is_404(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = "tests.converters"
+    settings.DEFAULT_WS_HANDLERS = {"day": {**CHAT, "url": "ws/<iso_day:day>/"}}
+    client = WebSocketClient()
+    assert not client.connect("/ws/2026-13-01/")
+    assert client.status == 404
