@@ -33,9 +33,11 @@ __all__ = [
     "Text",
     "Welcome",
     "answer",
+    "answer_bytes",
     "bytes_tail",
     "decode",
     "event",
+    "event_bytes",
     "failure",
     "joined",
     "left",
@@ -173,14 +175,14 @@ def decode(opcode: int, data: bytes) -> Incoming:
     """
     try:
         if opcode == TEXT:
-            envelope = _decode_text(data)
+            envelope: _InText = _decode_text(data)
             if isinstance(envelope, Event) and bytes(envelope.args)[:1] != b"[":
                 raise Malformed("arguments are an array")
             return envelope
         head, feed, body = data.partition(b"\n")
         if not feed:
             raise Malformed("a binary envelope has a line feed behind its head")
-        binary = _decode_head(head)
+        binary: _InBinary = _decode_head(head)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(str(error)) from None
     binary.data = body
@@ -255,6 +257,11 @@ def event(name: str, args: bytes) -> bytes:
     return b",%b,%b]" % (_to_json(name), args)
 
 
+def event_bytes(name: str, data: bytes) -> bytes:
+    """Of a named event whose only argument is bytes, kind ``e``."""
+    return b",%b]\n%b" % (_to_json(name), data)
+
+
 def answer(call: int, value: bytes) -> bytes:
     """Of an answer, kind ``ok``.
 
@@ -263,6 +270,11 @@ def answer(call: int, value: bytes) -> bytes:
         value: JSON; of an acknowledgement an array.
     """
     return b",%d,%b]" % (call, value)
+
+
+def answer_bytes(call: int, data: bytes) -> bytes:
+    """Of an answer that is bytes, kind ``ok``."""
+    return b",%d]\n%b" % (call, data)
 
 
 def failure(call: int, code: int, words: str) -> bytes:
