@@ -81,6 +81,28 @@ def test_on_close_runs_once_also_when_the_template_dies(project):
     assert [len(client.notes("close")) for client in clients] == [1] * 20
 
 
+def test_on_close_is_acknowledged_before_another_hook_kills_the_worker(project):
+    """One message that kills must not make all the ``on_close`` run again that its thread had done
+    just before. Those of the last moment may: what a killed process was about to send is gone."""
+    server = Server(project, "--pool")
+    clients = [Client(server, "hooks") for _ in range(40)]
+    with Client(server, "hooks") as poison:
+        for client in [*clients, poison]:
+            client.ask("none")
+        (worker,) = server.workers()
+        worker.suspend()  # so that all of it arrives at once
+        for client in clients:
+            client.vanish()
+        poison.send("exit")
+        worker.resume()
+        assert poison.closing()[0] == 1012
+        for client in clients:
+            client.until_noted("close")
+    server.stop()
+    again = sum(len(client.notes("close")) - 1 for client in clients)
+    assert again < 10  # most of the 40 if acknowledgements waited for the end of the batch
+
+
 def test_a_crash_of_one_handler_process_stays_alone(project):
     server = Server(project, "--multiprocess")
     with Client(server, "hooks") as other, Client(server, "hooks") as client:
