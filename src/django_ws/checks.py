@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ from django.db import connections
 
 from . import conf
 from .base import WebSocketHandler
+from .hook_checks import hook_problems
 
 __all__ = ["check_handlers", "check_settings", "with_flags"]
 
@@ -56,16 +58,22 @@ def check_settings(
 
 def check_handlers(app_configs: object = None, **kwargs: object) -> list[CheckMessage]:
     """Import every handler of ``DEFAULT_WS_HANDLERS`` and check its class."""
-    return [
-        _message(problem)
-        for namespace, path in conf.handler_paths().items()
-        for problem in _handler(f"DEFAULT_WS_HANDLERS[{namespace!r}]", path)
-    ]
+    found: dict[tuple[str, str], conf.Problem] = {}
+    others: Counter[tuple[str, str]] = Counter()
+    for namespace, path in conf.handler_paths().items():
+        for problem in _handler(f"DEFAULT_WS_HANDLERS[{namespace!r}]", path):
+            # A module that does not load is one mistake, however many handlers it has.
+            why = problem.message.partition(" cannot be imported")[2]
+            key = (why or problem.message, problem.hint)
+            others[key] += key in found
+            found.setdefault(key, problem)
+    return [_message(problem, others[key]) for key, problem in found.items()]
 
 
-def _message(problem: conf.Problem) -> CheckMessage:
+def _message(problem: conf.Problem, others: int = 0) -> CheckMessage:
     level = Error if problem.fatal else Warning
-    return level(problem.message, hint=problem.hint, id=f"django_ws.{problem.id}")
+    more = f" So it is with {others} more." if others else ""
+    return level(f"{problem.message}{more}", hint=problem.hint, id=f"django_ws.{problem.id}")
 
 
 # ---------------------------------------------------------------- surroundings
@@ -172,6 +180,7 @@ def _class(label: str, handler: type[WebSocketHandler]) -> Iterator[conf.Problem
                 f"{label}: {hook} is an async def, which nothing would await.",
                 "Write def; it may block. asgiref.sync.async_to_sync calls what exists only async.",
             )
+    yield from hook_problems(label, handler)
     try:
         inspect.signature(handler.__init__).bind(handler)
     except TypeError as error:

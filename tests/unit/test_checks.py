@@ -38,6 +38,40 @@ class Fine(WebSocketHandler):
     def __init__(self, room: str = "lobby") -> None: ...
 
 
+class Misspelt(WebSocketHandler):
+    def on_mesage(self, message: Any) -> None: ...
+
+
+class Aliased(WebSocketHandler):
+    def on_disconnect(self) -> None: ...
+
+
+class TooFew(WebSocketHandler):
+    def on_message(self) -> None: ...  # type: ignore[override]
+
+
+class OfChannels(WebSocketHandler):
+    def receive(self, text_data: str) -> None: ...
+
+
+class ViewMixin:
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class OfAView(ViewMixin, WebSocketHandler): ...  # type: ignore[misc]
+
+
+class Helpers(WebSocketHandler):
+    """Has methods of its own, and hooks in every form that works."""
+
+    on_something_else = print
+
+    def on_order_paid(self, order: Any) -> None: ...
+    def on_message(self, *args: Any) -> None: ...
+    def on_event(self, event: str, data: Any) -> None: ...
+    def on_close(self, why: str = "") -> None: ...
+
+
 instance = Fine()
 
 
@@ -176,6 +210,11 @@ def test_a_namespace_beyond_words_needs_a_pattern_that_takes_it(
         (f"{__name__}.InheritsAsync", "E024", "on_message is an async def"),
         (f"{__name__}.NeedsArguments", "E025", "missing a required argument: 'room'"),
         (f"{__name__}.NeedsArgumentsOfAMixin", "E025", "missing a required argument: 'room'"),
+        (f"{__name__}.Misspelt", "W007", "nothing calls on_mesage()"),
+        (f"{__name__}.Aliased", "W007", "nothing calls on_disconnect()"),
+        (f"{__name__}.TooFew", "E026", "on_message() "),
+        (f"{__name__}.OfChannels", "W009", "receive(), which is a hook of Django Channels"),
+        (f"{__name__}.OfAView", "E027", "ViewMixin overrides dispatch(request"),
     ],
 )
 def test_handler_classes(settings: LazySettings, path: str, expected: str, words: str) -> None:
@@ -184,6 +223,30 @@ def test_handler_classes(settings: LazySettings, path: str, expected: str, words
     assert ids(messages) == [expected]
     assert words in messages[0].msg
     assert "DEFAULT_WS_HANDLERS['default']" in messages[0].msg
+
+
+def test_what_is_meant_is_said(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"default": f"{__name__}.Misspelt", "b": f"{__name__}.Aliased"}
+    assert [message.hint for message in check_handlers()] == [
+        "Did you mean on_message()?", "Did you mean on_close()?",
+    ]  # fmt: skip
+
+
+def test_methods_of_ones_own_are_fine(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = {"default": f"{__name__}.Helpers"}
+    assert check_handlers() == []
+
+
+def test_a_module_that_does_not_load_is_said_once(
+    settings: LazySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_handlers.py").write_text("def :\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings.DEFAULT_WS_HANDLERS = {
+        name: f"broken_handlers.{name.title()}" for name in ("default", "a", "b")
+    }
+    (message,) = check_handlers()
+    assert "So it is with 2 more." in message.msg
 
 
 def test_a_handler_with_optional_arguments_is_fine(settings: LazySettings) -> None:
