@@ -1,5 +1,6 @@
 """Handlers that do as the tests tell them, and note in the journal what happened."""
 
+import contextlib
 import json
 import os
 import sys
@@ -8,10 +9,11 @@ import time
 from _thread import start_new_thread
 
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.dispatch import receiver
 from journal import note
 
-from django_ws import JsonWebSocketHandler, Reject, WebSocketHandler
+from django_ws import JsonWebSocketHandler, Reject, WebSocketHandler, publish
 from django_ws.signals import gateway_started
 
 
@@ -212,3 +214,28 @@ class Forks(WebSocketHandler):
             os._exit(0)
         self.send(str(pid))
         self.send(str(os.WTERMSIG(os.waitpid(pid, 0)[1])))
+
+
+class Rooms(WebSocketHandler):
+    """A member of a group, from a position that it is told."""
+
+    def on_connect(self):
+        self.info = {"who": self.request.GET.get("who", "")}
+        since = self.request.GET.get("since")
+        position = self.join("room", since=json.loads(since) if since else None)
+        self.send(json.dumps(position))
+
+    def on_message(self, message):
+        if message == "commit":
+            with transaction.atomic():
+                self.publish("room", {"said": "kept"})
+                with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+                    self.publish("room", "dropped")
+                    raise ZeroDivisionError
+                self.send("before the commit")
+        elif message == "outer":
+            publish("room", "from anywhere", exclude=self.id)
+        elif message == "wait":
+            self.send(str(publish("room", "waited for", wait=True).offset))
+        else:
+            self.publish("room", message)

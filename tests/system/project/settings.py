@@ -32,6 +32,7 @@ DEFAULT_WS_HANDLERS = {
     "where": "handlers.Where",
     "elsewhere": "handlers.Elsewhere",
     "forks": "handlers.Forks",
+    "rooms": "handlers.Rooms",
     "hang": {"handler": "handlers.Sleep", "hang_timeout": 0.5},
 }
 DJANGO_WS = {"ALLOW_MISSING_ORIGIN": True}
