@@ -239,3 +239,20 @@ class Rooms(WebSocketHandler):
             self.send(str(publish("room", "waited for", wait=True).offset))
         else:
             self.publish("room", message)
+
+
+class Suite(WebSocketHandler):
+    """What the official suite of Socket.IO asks of a server."""
+
+    def on_connect(self):
+        if self.auth is not None:
+            self.emit("auth", self.auth)
+
+    def on_message(self, message):
+        self.send(message)
+
+    def on_event(self, event, *args):
+        if event == "message":
+            self.emit("message-back", *args)
+        elif event == "message-with-ack":
+            return args

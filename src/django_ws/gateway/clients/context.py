@@ -12,7 +12,7 @@ from ..counters import Counters
 from ..pings import Pings, Stalls
 from ..session import Client
 
-__all__ = ["MAX_CONTROL", "Context", "Released", "Session"]
+__all__ = ["MAX_CONTROL", "Context", "Recipient", "Released", "Session"]
 
 #: Stands for "no limit" where a number is needed.
 UNLIMITED = 2**62
@@ -21,22 +21,30 @@ UNLIMITED = 2**62
 MAX_CONTROL = 125
 
 
-class Session(Protocol):
+class Recipient(Protocol):
     """What a connection needs of whatever takes its messages.
 
     Attributes:
         conn: its number.
-        verdict: the worker's answer to the handshake.
     """
 
     @property
     def conn(self) -> int: ...
-    @property
-    def verdict(self) -> asyncio.Future[Accept | Refuse]: ...
     def attach(self, client: Client) -> None: ...
     def receive(self, opcode: int, data: bytes) -> bool: ...
     def writable(self) -> None: ...
     def disconnected(self, code: int, reason: str) -> None: ...
+
+
+class Session(Recipient, Protocol):
+    """A session of the gateway, to whoever began it.
+
+    Attributes:
+        verdict: the worker's answer to the handshake.
+    """
+
+    @property
+    def verdict(self) -> asyncio.Future[Accept | Refuse]: ...
 
 
 class Released(Protocol):

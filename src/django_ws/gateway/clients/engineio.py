@@ -128,7 +128,9 @@ def opening(sid: str, limits: Limits, *, upgrades: bool) -> bytes:
         "sid": sid,
         "upgrades": ["websocket"] if upgrades else [],
         "pingInterval": round(limits.ping_interval * 1000) if pings else _NEVER,
-        "pingTimeout": round(limits.ping_timeout * 1000) if pings and limits.ping_timeout else _NEVER,
+        "pingTimeout": round(limits.ping_timeout * 1000)
+        if pings and limits.ping_timeout
+        else _NEVER,
         "maxPayload": max_payload(limits),
     }
     return b"0" + json.dumps(value, separators=(",", ":")).encode()

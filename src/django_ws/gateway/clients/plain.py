@@ -13,7 +13,7 @@ from websockets.extensions import Extension
 
 from ...wire.messages import TEXT
 from ..shared import Shared
-from .context import Context, Session
+from .context import Context, Recipient
 from .framing import PING_FRAME, close_frame, frame
 from .receiving import CLOSED, CLOSING, OPEN, Receiver
 
@@ -62,7 +62,7 @@ class Connection(Receiver):
     def __init__(
         self,
         context: Context,
-        session: Session,
+        session: Recipient,
         address: str,
         opening: bytes,
         early: bytes,

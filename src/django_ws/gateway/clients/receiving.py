@@ -16,7 +16,7 @@ from websockets.frames import Frame
 from websockets.protocol import State as CoreState
 from websockets.server import ServerProtocol
 
-from .context import MAX_CONTROL, Context, Session
+from .context import MAX_CONTROL, Context, Recipient
 from .framing import CLOSE, Assembly, TooManyFragments, extent, is_utf8, unmask
 
 __all__ = ["CLOSED", "CLOSING", "OPEN", "Receiver", "State"]
@@ -88,7 +88,7 @@ class Receiver(asyncio.Protocol):
     def __init__(
         self,
         context: Context,
-        session: Session,
+        session: Recipient,
         transport: asyncio.Transport,
         early: bytes,
         extensions: list[Extension],

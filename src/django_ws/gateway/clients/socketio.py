@@ -28,6 +28,7 @@ __all__ = [
     "event",
     "refused",
     "reply",
+    "to_json",
 ]
 
 #: Attachments of one packet, as socket.io-parser has it.
@@ -66,7 +67,7 @@ _NAME = re.compile(rb'\[\s*("(?:[^"\\]|\\.)*")\s*([,\]])', re.DOTALL)
 
 _json: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
 _name: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
-_encode = msgspec.json.Encoder().encode
+to_json = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -228,7 +229,7 @@ def refused(path: str, message: str, status: int = 0) -> Frame:
     value: dict[str, object] = {"message": message}
     if status:
         value["data"] = {"status": status}
-    return TEXT, _head(Kind.CONNECT_ERROR, path).encode() + _encode(value)
+    return TEXT, _head(Kind.CONNECT_ERROR, path).encode() + to_json(value)
 
 
 def disconnect(path: str) -> Frame:
@@ -246,7 +247,7 @@ def event(path: str, name: str, data: bytes, attachments: int = 0) -> bytes:
     kind = Kind.BINARY_EVENT if attachments else Kind.EVENT
     rest = data[1:].lstrip()
     comma = b"" if rest.startswith(b"]") else b","
-    return _head(kind, path, attachments).encode() + b"[" + _encode(name) + comma + rest
+    return _head(kind, path, attachments).encode() + b"[" + to_json(name) + comma + rest
 
 
 def reply(path: str, number: bytes, data: bytes, attachments: int = 0) -> bytes:

@@ -14,6 +14,7 @@ from tornado.netutil import bind_sockets
 from ...options import GatewayConfig
 from ..clients.context import Context, Released
 from ..clients.plain import Connection
+from ..clients.polling import Poller
 from ..counters import Counters
 from ..logs import Journal
 from ..pings import Pings, Stalls, tick_length
@@ -22,6 +23,7 @@ from .accepting import Acceptor
 from .admission import Admission
 from .answers import Answers
 from .caps import FULL, Caps, Descriptors
+from .engineio import EngineIO
 from .front import Front
 from .proxy import Proxy
 from .reception import Reception
@@ -168,11 +170,24 @@ class Server:
         if config.proxy_port:
             upstream = Upstream(config.proxy_port, descriptors.pages)
             pages = Proxy(upstream, limits.idle_timeout, self._answers)
+        engines = None
+        if config.socketio:
+            engines = EngineIO(
+                routes,
+                self._admission,
+                context,
+                self._reception.enter,
+                self._journal,
+                self._answers,
+                limits,
+                debug=config.debug,
+            )
         return Front(
             routes,
             self._admission,
             upgrades,
             pages,
+            engines,
             self._answers,
             self._journal,
             lambda: self.ready,
@@ -259,9 +274,9 @@ class Server:
             for client in clients[first : first + batch]:
                 client.close(1001, "server shutting down")
 
-    def _clients(self) -> list[Connection]:
-        everybody = [*self._pings, *self._context.lingering]
-        return [peer for peer in everybody if isinstance(peer, Connection)]
+    def _clients(self) -> list[Connection | Poller]:
+        everybody = {*self._pings, *self._context.lingering}
+        return [peer for peer in everybody if isinstance(peer, Connection | Poller)]
 
     async def _wait_for_clients(self, deadline: float) -> None:
         while (clients := self._clients()) and self._loop.time() < deadline:
