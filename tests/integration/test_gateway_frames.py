@@ -84,6 +84,7 @@ def test_ignores_unsolicited_pongs(client: Client) -> None:
         pytest.param(masked(PING, b"x" * 126), 1002, id="long ping"),
         pytest.param(masked(PONG, b"x" * 126), 1002, id="long pong"),
         pytest.param(masked(CLOSE, b"\x03\xe8" + b"x" * 124), 1002, id="long close"),
+        pytest.param(b"\x81\xfe\x00\x01maskx", 1002, id="length in too many bytes"),
         pytest.param(masked(PING, b"x", fin=False), 1002, id="fragmented ping"),
         pytest.param(masked(CONT, b"x"), 1002, id="continuation of nothing"),
         pytest.param(masked(CONT, b"x", fin=False), 1002, id="unfinished continuation of nothing"),

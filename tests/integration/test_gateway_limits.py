@@ -218,14 +218,14 @@ def test_pongs_do_not_pile_up() -> None:
         assert server.call(lambda: session.client.backlog) <= before + 10
 
 
-def test_idle_clients_cost_no_core() -> None:
+def test_idle_clients_keep_nothing() -> None:
     with gateway() as server, connected(server) as client:
         for frame in (masked(9, b""), masked(1, b"a", fin=False), masked(0, b"b")):
             client.send(frame)
         assert client.read() == (0x8A, b"")
         assert client.read() == (0x81, b"ab")
         connection = server.session.client
-        assert server.call(lambda: (connection._core, connection._message)) == (None, None)
+        assert server.call(lambda: connection._reader.idle)
 
 
 def test_an_abandoned_socket_of_a_failed_connection_goes_away() -> None:

@@ -114,3 +114,17 @@ def test_official_suite(packages: Path, project: Project, suite: str, cases: int
     )
     assert f"{cases} passing" in output
     server.stop()
+
+
+@pytest.mark.parametrize(
+    ("transports", "last"),
+    [
+        (["polling"], "polling"),
+        (["polling", "websocket"], "websocket"),
+        (["websocket"], "websocket"),
+    ],
+)
+def test_client_library(packages: Path, project: Project, transports: list[str], last: str) -> None:
+    server = Server(project)
+    assert f"fine by {last}" in node(packages, server.port, NODE / "client.cjs", *transports)
+    server.stop()

@@ -188,6 +188,10 @@ def test_a_message_that_kills_every_worker_does_not_go_round_for_ever(project):
         client.send("true", "exit")
         assert client.closing(20)[0] == 1012
         client.until_noted("close")
-    assert client.notes("message") == [["message", "exit"]] * 3
+    # The first death may come before "true" is acknowledged. Then that is handled again, which is
+    # progress, and the count begins anew.
+    again = len(client.notes("open")) - 1
+    assert client.notes("message") == [["message", "exit"]] * (3 + again)
+    assert again <= 1
     until_served(server, server.url)
     server.stop()

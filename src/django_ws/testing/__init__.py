@@ -35,11 +35,12 @@ from ..wire.messages import Handshake
 from ..worker.driver import drive
 from ..worker.lifecycle import Lifecycle, Refusal
 from .connection import LocalConnection
+from .publications import CapturedPublications, capture_publications
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
-__all__ = ["WebSocketClient"]
+__all__ = ["CapturedPublications", "WebSocketClient", "capture_publications"]
 
 
 class WebSocketClient:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
 from .. import publisher
 from ..exceptions import GatewayUnavailable
 from ..wire.messages import GroupSend, Publish, PublisherMessage
-from .executors.base import HookRunner
+from .connection import Link
 
 __all__ = ["WorkerOutlet"]
+
+
+class Links(Protocol):
+    """What the outlet needs of whatever runs hooks.
+
+    Attributes:
+        links: to the gateways.
+    """
+
+    links: Sequence[Link]
+
+    def publish_on(self, link: Link, message: GroupSend) -> None:
+        """Hand a publication to one gateway."""
 
 
 class WorkerOutlet:
@@ -21,7 +35,7 @@ class WorkerOutlet:
         runner: of the worker, or of a connection's own process.
     """
 
-    def __init__(self, runner: HookRunner) -> None:
+    def __init__(self, runner: Links) -> None:
         self._runner = runner
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:

@@ -11,14 +11,19 @@ from ...wire.messages import Accept, Refuse
 from ..counters import Counters
 from ..pings import Pings, Stalls
 from ..session import Client
+from .reading import MAX_CONTROL
 
-__all__ = ["MAX_CONTROL", "Context", "Recipient", "Released", "Session"]
+__all__ = ["PARTS", "Accepted", "Context", "Recipient", "Session"]
 
 #: Stands for "no limit" where a number is needed.
 UNLIMITED = 2**62
 
-#: Bytes of the payload of a control frame (RFC 6455 §5.5).
-MAX_CONTROL = 125
+#: What a message costs of the message rate, of which any other frame costs one: to answer a ping
+#: or to put a fragment away takes the gateway about a quarter of what a message takes it.
+PARTS = 4
+
+#: Keeps a whole number of messages from becoming one less.
+_ROUNDING = 1e-6
 
 
 class Recipient(Protocol):
@@ -47,8 +52,8 @@ class Session(Recipient, Protocol):
     def verdict(self) -> asyncio.Future[Accept | Refuse]: ...
 
 
-class Released(Protocol):
-    """A connection whose socket and session are done.
+class Accepted(Protocol):
+    """A connection that was accepted, until its socket and its session are done.
 
     Attributes:
         address: the peer's IP address.
@@ -60,6 +65,8 @@ class Released(Protocol):
 
     @property
     def code(self) -> int: ...
+    def close(self, code: int, reason: str) -> None: ...
+    def abort(self, code: int, reason: str) -> None: ...
 
 
 class Context:
@@ -69,21 +76,22 @@ class Context:
         released: called once for each connection, after its socket and its session are done.
 
     Attributes:
-        lingering: connections whose socket is gone, with messages that are still to be delivered.
+        connections: all that are not done, also those whose socket is gone with messages that are
+            still to be delivered.
     """
 
     __slots__ = (
+        "_released",
         "ahead",
         "burst",
         "close_timeout",
+        "connections",
         "counters",
         "high_water",
         "interval",
-        "lingering",
         "loop",
         "max_size",
         "pings",
-        "released",
         "small",
         "stalls",
     )
@@ -95,14 +103,14 @@ class Context:
         counters: Counters,
         pings: Pings,
         stalls: Stalls,
-        released: Callable[[Released], None],
+        released: Callable[[Accepted], None],
     ) -> None:
         self.loop = loop
         self.counters = counters
         self.pings = pings
         self.stalls = stalls
-        self.released = released
-        self.lingering: set[Released] = set()
+        self.connections: set[Accepted] = set()
+        self._released = released
         self.max_size = limits.max_message_size or UNLIMITED
         #: Frames up to this size need no look at the limits.
         self.small = min(MAX_CONTROL, self.max_size)
@@ -114,3 +122,17 @@ class Context:
         self.burst = max(1.0, self.interval)
         #: Seconds ahead at which one more message is still allowed.
         self.ahead = self.burst - self.interval
+
+    def released(self, connection: Accepted) -> None:
+        """Socket and session of a connection are done."""
+        self.connections.discard(connection)
+        self._released(connection)
+
+    def allowance(self, due: float, now: float) -> int:
+        """Whole messages that the message rate allows at once.
+
+        Args:
+            due: loop time until which the messages so far use up the rate, not before ``now``.
+            now: loop time.
+        """
+        return int((self.burst + now - due) / self.interval + _ROUNDING)

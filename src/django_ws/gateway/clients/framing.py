@@ -1,13 +1,14 @@
-"""Frames of RFC 6455 §5.2 as bytes: the short path for plain ones, and reassembly.
+"""Frames of RFC 6455 §5.2 as bytes: how long they are, what they carry, and how ours are made.
 
-Pure functions. Frames that are anything but plain go through the core of the websockets package;
-what leads there is decided in :mod:`.connection`.
+Pure functions. What a sequence of frames means is read in :mod:`.reading`.
 """
 
 from __future__ import annotations
 
-import codecs
 import struct
+
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close
 
 from ...wire.messages import BINARY, TEXT
 
@@ -18,18 +19,22 @@ except ImportError:  # a platform without the C extension
 
 __all__ = [
     "CLOSE",
+    "CONTINUATION",
+    "PING",
     "PING_FRAME",
-    "Assembly",
-    "TooManyFragments",
+    "PONG",
+    "Violation",
+    "apply_mask",
     "close_frame",
     "extent",
     "frame",
     "is_utf8",
-    "unmask",
+    "parse_close",
+    "pong_frame",
 ]
 
-#: Opcode of a close frame.
-CLOSE = 8
+# Opcodes besides TEXT and BINARY (RFC 6455 §11.8).
+CONTINUATION, CLOSE, PING, PONG = 0, 8, 9, 10
 
 #: A ping without payload.
 PING_FRAME = b"\x89\x00"
@@ -37,16 +42,25 @@ PING_FRAME = b"\x89\x00"
 #: Bytes of a close frame's reason (RFC 6455 §5.5: 125 bytes, two of them the code).
 MAX_REASON = 123
 
-#: A message may have one fragment for so many bytes of the message limit, and at least
-#: ``MIN_FRAGMENTS``. Fragments cost time even if they are empty.
-BYTES_PER_FRAGMENT = 16
-MIN_FRAGMENTS = 1024
-
 _SHORT = {
-    opcode: [bytes((0x80 | opcode, size)) for size in range(126)] for opcode in (TEXT, BINARY)
+    opcode: [bytes((0x80 | opcode, size)) for size in range(126)] for opcode in (TEXT, BINARY, PONG)
 }
 _MEDIUM = struct.Struct("!BBH").pack
 _LONG = struct.Struct("!BBQ").pack
+
+
+class Violation(Exception):
+    """The peer broke the rules.
+
+    Args:
+        code: what the connection is to be closed with (RFC 6455 §7.4.1).
+        reason: why.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
 
 
 def frame(opcode: int, data: bytes) -> bytes:
@@ -64,6 +78,15 @@ def frame(opcode: int, data: bytes) -> bytes:
     return _LONG(0x80 | opcode, 127, size) + data
 
 
+def pong_frame(data: bytes) -> bytes:
+    """The answer to a ping.
+
+    Args:
+        data: the ping's payload, up to 125 bytes.
+    """
+    return _SHORT[PONG][len(data)] + data
+
+
 def close_frame(code: int, reason: str) -> bytes:
     """A close frame.
 
@@ -78,8 +101,25 @@ def close_frame(code: int, reason: str) -> bytes:
     return bytes((0x88, len(text) + 2)) + code.to_bytes(2) + text
 
 
+def parse_close(data: bytes) -> tuple[int, str]:
+    """Code and reason in the payload of a close frame; 1005 if it has none.
+
+    Raises:
+        Violation: It is no such payload, or the code must not be sent.
+    """
+    try:
+        close = Close.parse(data)
+        if data:
+            close.check()
+    except ProtocolError as error:
+        raise Violation(1002, str(error)) from None
+    except UnicodeDecodeError:
+        raise Violation(1007, "invalid UTF-8") from None
+    return int(close.code), close.reason
+
+
 def extent(data: bytes, pos: int) -> tuple[int, int]:
-    """Find out how long a frame is.
+    """Find out how long a client's frame is.
 
     Args:
         data: what was received.
@@ -88,27 +128,36 @@ def extent(data: bytes, pos: int) -> tuple[int, int]:
     Returns:
         Where its payload starts and where it stops, which may be after the end of ``data``;
         ``(0, 0)`` if not even its length has arrived.
+
+    Raises:
+        Violation: It is not masked, or the length has more bytes than it needs (RFC 6455 §5.1,
+            §5.2).
     """
     left = len(data) - pos
     if left < 2:
         return 0, 0
     second = data[pos + 1]
-    start = pos + (6 if second & 0x80 else 2)
+    if not second & 0x80:
+        raise Violation(1002, "frame is not masked")
     size = second & 0x7F
-    if size < 126:
-        return start, start + size
+    start = pos + 6
     if size == 126:
         if left < 4:
             return 0, 0
-        return start + 2, start + 2 + (data[pos + 2] << 8 | data[pos + 3])
-    if left < 10:
-        return 0, 0
-    return start + 8, start + 8 + int.from_bytes(data[pos + 2 : pos + 10])
-
-
-def unmask(data: bytes, start: int, stop: int) -> bytes:
-    """The payload between ``start`` and ``stop``; its mask stands before it."""
-    return apply_mask(data[start:stop], data[start - 4 : start])
+        size = data[pos + 2] << 8 | data[pos + 3]
+        start += 2
+        least = 126
+    elif size == 127:
+        if left < 10:
+            return 0, 0
+        size = int.from_bytes(data[pos + 2 : pos + 10])
+        start += 8
+        least = 65536
+    else:
+        least = 0
+    if size < least:
+        raise Violation(1002, "length is not minimal")
+    return start, start + size
 
 
 def is_utf8(data: bytes) -> bool:
@@ -120,38 +169,3 @@ def is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-class TooManyFragments(Exception):
-    """A message in more fragments than its limit allows."""
-
-
-class Assembly:
-    """A message that arrives in fragments (RFC 6455 §5.4).
-
-    Args:
-        opcode: ``TEXT`` or ``BINARY``, from the first frame.
-        limit: bytes of the largest message.
-    """
-
-    __slots__ = ("_decoder", "_fragments_left", "data", "opcode")
-
-    def __init__(self, opcode: int, limit: int) -> None:
-        self.opcode = opcode
-        self.data = bytearray()
-        self._decoder = codecs.getincrementaldecoder("utf-8")() if opcode == TEXT else None
-        self._fragments_left = max(MIN_FRAGMENTS, limit // BYTES_PER_FRAGMENT)
-
-    def add(self, data: bytes, final: bool) -> None:
-        """Append a fragment.
-
-        Raises:
-            TooManyFragments: There were too many of them.
-            UnicodeDecodeError: The text so far is not the beginning of valid UTF-8.
-        """
-        if not self._fragments_left:
-            raise TooManyFragments
-        self._fragments_left -= 1
-        if self._decoder is not None:
-            self._decoder.decode(data, final)
-        self.data += data

@@ -1,51 +1,96 @@
 """One WebSocket connection, from the upgrade to the end of its socket.
 
-What carries its bytes is uvloop's TCP transport or, under TLS, :class:`.streams.StreamTransport`.
+What it carries are the messages themselves. A kind of clients with messages of its own stands
+between the two: to the connection it is a :class:`.context.Session`, whose ``receive`` takes what
+comes in; to the session it is a :class:`~..session.Client`, which makes of ``send`` and
+``send_shared`` what goes out, the latter with a :class:`Codec`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+import enum
+from collections.abc import Sequence
+from typing import Protocol, cast
 
 import msgspec
 from websockets.extensions import Extension
 
-from ...wire.messages import TEXT
+from ...wire.messages import BINARY, TEXT
 from ..shared import Shared
-from .context import Context, Recipient
-from .framing import PING_FRAME, close_frame, frame
-from .receiving import CLOSED, CLOSING, OPEN, Receiver
+from .compression import Compression
+from .context import PARTS, Context, Recipient
+from .framing import (
+    CLOSE,
+    PING,
+    PING_FRAME,
+    Violation,
+    apply_mask,
+    close_frame,
+    frame,
+    is_utf8,
+    parse_close,
+    pong_frame,
+)
+from .reading import PLAIN, PLAIN_TEXT, Reader
 
-__all__ = ["Connection"]
+__all__ = ["Codec", "Connection", "State"]
+
+#: What one connection may read in one turn of the loop; the rest waits for the next.
+TURN_MESSAGES = 64
+TURN_BYTES = 64 * 1024
+
+#: Frames that one connection may skip in one turn after our close frame.
+TURN_SKIPPED = 1024
+
+#: Seconds at least that a connection over its message rate is not read, so that many messages
+#: share a timer.
+_THROTTLE = 0.02
+
+# Why a connection is not read at the moment.
+_WINDOW, _TURN, _RATE = 1, 2, 4
 
 to_json = msgspec.json.Encoder().encode
 
 
-class _Gone:
-    """Stands for the transport of a connection that is lost."""
+class State(enum.Enum):
+    """What a connection is about."""
 
-    def ignore(self, *_: object) -> None:
-        """Nobody is there."""
-
-    write = abort = close = pause_reading = resume_reading = ignore
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return True
-
-
-_GONE = cast(asyncio.Transport, _Gone())
+    #: The upgrade is answered with the first write.
+    OPENING = enum.auto()
+    OPEN = enum.auto()
+    #: The socket is gone; what was read is still delivered, as fast as window and rate allow.
+    LINGERING = enum.auto()
+    #: Our close frame is out, the peer's is not in.
+    CLOSING = enum.auto()
+    #: The session has been told; the socket may outlive that for a moment.
+    CLOSED = enum.auto()
 
 
-def _frame(message: Shared) -> bytes:
-    return frame(message.opcode, message.data)
+# Reading a member from its enum class costs more than parsing a byte.
+_OPENING, OPEN, LINGERING, CLOSING, CLOSED = State
+
+_NEXT = {
+    _OPENING: (OPEN, CLOSED),
+    OPEN: (LINGERING, CLOSING, CLOSED),
+    LINGERING: (CLOSED,),
+    CLOSING: (CLOSED,),
+    CLOSED: (),
+}
 
 
-class Connection(Receiver):
+class Codec(Protocol):
+    """How clients of one kind get what many get."""
+
+    def encode(self, message: Shared) -> tuple[int, bytes]:
+        """Opcode and payload; called once for all of them."""
+
+
+class Connection(asyncio.Protocol):
     """Passes whole messages to its session and frames what the session sends.
+
+    What carries its bytes is uvloop's TCP transport or, under TLS, a transport over the stream
+    that served the upgrade.
 
     Args:
         context: shared by all.
@@ -55,9 +100,35 @@ class Connection(Receiver):
         early: what the peer had sent before that.
         extensions: negotiated extensions.
         label: names it in logs; empty if it is not to be logged.
+
+    Attributes:
+        heard: True since something came in; reset with each ping.
+        writable: the queued bytes are below ``max_pending``.
+        slot: kept for the timer of pings.
     """
 
-    __slots__ = ("_code", "_opening", "_reason", "_timer", "address", "label", "slot")
+    __slots__ = (
+        "_code",
+        "_compression",
+        "_context",
+        "_due",
+        "_hold",
+        "_opening",
+        "_reader",
+        "_reason",
+        "_session",
+        "_timer",
+        "_transport",
+        "address",
+        "heard",
+        "label",
+        "slot",
+        "state",
+        "writable",
+    )
+
+    #: Deleted when it is lost: only a live connection may use it.
+    _transport: asyncio.Transport
 
     def __init__(
         self,
@@ -66,13 +137,24 @@ class Connection(Receiver):
         address: str,
         opening: bytes,
         early: bytes,
-        extensions: list[Extension],
+        extensions: Sequence[Extension],
         label: str = "",
     ) -> None:
-        super().__init__(context, session, _GONE, early, extensions)
+        self.state = _OPENING
+        self.heard = True
+        self.writable = True
         self.address = address
         self.label = label
         self.slot = 0
+        self._context = context
+        self._session = session
+        self._compression = Compression(extensions) if extensions else None
+        self._reader = Reader(context.max_size, self._compression)
+        if early:
+            self._reader.feed(early)
+        self._hold = 0
+        #: Loop time until which the messages so far use up the message rate.
+        self._due = 0.0
         self._opening = opening
         self._timer: asyncio.TimerHandle | None = None
         self._code = 1006
@@ -83,14 +165,47 @@ class Connection(Receiver):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         context = self._context
         self._transport = cast(asyncio.Transport, transport)
+        self._enter(OPEN)
         self._transport.set_write_buffer_limits(high=context.high_water)
         self._transport.write(self._opening)
         self._opening = b""
         context.counters["connections_opened"] += 1
+        context.connections.add(self)
         context.pings.add(self)
         self._session.attach(self)
-        if early := self._take_rest():
-            self._feed(early, 0)
+        if not self._reader.idle and not self._hold:
+            self._read()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        size = len(data) - 6
+        context = self._context
+        # Nearly every read brings exactly one short plain frame, which needs no reader.
+        if (
+            0 <= size <= context.small
+            and data[1] == 0x80 | size
+            and (first := data[0]) in PLAIN
+            and self._reader.idle
+            and not self._hold
+            and self.state is OPEN
+        ):
+            now = context.loop.time()
+            due = self._due
+            if due < now:
+                due = now
+            if due - now <= context.ahead:
+                self._due = due + context.interval
+                payload = apply_mask(data[6:], data[2:6])
+                if first == PLAIN_TEXT and not payload.isascii() and not is_utf8(payload):
+                    self._fail(1007, "invalid UTF-8")
+                elif not self._session.receive(first & 0x0F, payload):
+                    self._window_is_full()
+                return
+        # A closed connection only waits for the end of its socket.
+        if self.state is not CLOSED:
+            self._reader.feed(data)
+            if not self._hold:
+                self._read()
 
     def eof_received(self) -> None:
         # Half-closing without a close frame is leaving; the transport closes itself.
@@ -101,6 +216,8 @@ class Connection(Receiver):
         self._context.stalls.add(self)
 
     def resume_writing(self) -> None:
+        # It took what was queued, which is a sign of life.
+        self.heard = True
         self.writable = True
         self._context.stalls.discard(self)
         if self.state is OPEN:
@@ -113,36 +230,47 @@ class Connection(Receiver):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._transport = _GONE
         context.counters["connections_closed"] += 1
-        if self.state is CLOSED:
-            context.released(self)
-        elif not (self._hold and self._buffer and self.state is OPEN):
-            self._finish(1006, "")
-        else:
-            # What has been read is still delivered, as fast as window and rate allow.
-            context.lingering.add(self)
+        if self.state is OPEN and self._hold and self._reader.pending:
             # What its hooks still send goes nowhere, so none of them need wait until it is read.
             self.resume_writing()
+            self._enter(LINGERING)
+        else:
+            self._finish(1006, "")
+            context.released(self)
+        del self._transport
 
     # ------------------------------------------------------------------ for the session
 
     def send(self, opcode: int, data: bytes) -> None:
         """Send a message, unless the connection is closing."""
         if self.state is OPEN:
-            core = self._core
-            if core is not None and core.extensions:
-                (core.send_text if opcode == TEXT else core.send_binary)(data)
-                self._transport.write(b"".join(core.data_to_send()))
-            else:
+            if self._compression is None:
                 self._transport.write(frame(opcode, data))
+            else:
+                self._transport.write(self._compression.frame(opcode, data))
 
-    def send_shared(self, message: Shared) -> None:
-        """Send a message that many get; framed once for all of them."""
-        if self._core is not None:
-            self.send(message.opcode, message.data)
-        elif self.state is OPEN:
+    def send_shared(self, message: Shared, codec: Codec | None = None) -> None:
+        """Send a message that many get; made once for all that get the same bytes.
+
+        Args:
+            codec: makes something else of it, the same for all who bring this codec.
+        """
+        if self.state is not OPEN:
+            return
+        compression = self._compression
+        if compression is None and codec is None:
             self._transport.write(message.encoded(Connection, _frame))
+            return
+
+        def encode(message: Shared) -> bytes:
+            opcode, data = message.opcode, message.data
+            if codec is not None:
+                opcode, data = codec.encode(message)
+            return frame(opcode, data) if compression is None else compression.frame(opcode, data)
+
+        kind = codec, compression and compression.kind
+        self._transport.write(message.encoded(kind, encode))
 
     def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
         """Send a named event as JSON; the worker lets none with attachments pass."""
@@ -153,21 +281,24 @@ class Connection(Receiver):
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; what was sent before still goes out."""
+        if self.state is LINGERING:
+            self._finish(code, reason)
         if self.state is not OPEN:
             return
-        self.state = CLOSING
+        self._enter(CLOSING)
         self._code, self._reason = code, reason
-        self._core = self._message = None
-        if self._transport is _GONE:
-            self._finish(code, reason)
-            return
+        self._reader.drop_message()
         self._transport.write(close_frame(code, reason))
         self._abort_later()
         if self._hold:
             # Nothing is delivered any more, so nothing holds up the peer's close frame.
             self._hold = 0
             self._transport.resume_reading()
-            self._await_close(self._take_rest(), 0)
+            self._await_close()
+
+    def resume(self) -> None:
+        """Go on reading: the window is open again."""
+        self._release(_WINDOW)
 
     # ------------------------------------------------------------------ for the timer
 
@@ -180,6 +311,11 @@ class Connection(Receiver):
     def code(self) -> int:
         """What it was closed with, once it is."""
         return self._code
+
+    @property
+    def held(self) -> bool:
+        """Whether silence means nothing: we do not read, or our ping waits behind a backlog."""
+        return self._hold != 0 or not self.writable
 
     @property
     def backlog(self) -> int:
@@ -203,14 +339,126 @@ class Connection(Receiver):
 
     def abort(self, code: int, reason: str) -> None:
         """End the connection at once, without a closing handshake."""
+        lost = self.state is LINGERING
         self._finish(code, reason)
-        self._transport.abort()
+        if not lost:
+            self._transport.abort()
+
+    # ------------------------------------------------------------------ reading
+
+    def _read(self) -> None:
+        """Handle what has come, as much as this turn allows."""
+        if self.state is CLOSING:
+            self._await_close()
+            return
+        context, reader = self._context, self._reader
+        messages = self._allowance() if context.interval else TURN_MESSAGES
+        limit = (messages - 1) * PARTS
+        spent = 0
+        left = TURN_BYTES
+        try:
+            while not self._hold and (self.state is OPEN or self.state is LINGERING):
+                if spent > limit or left < 0:
+                    if reader.pending:
+                        self._wait_for_turn(messages)
+                    break
+                event = reader.read()
+                if event is None:
+                    break
+                opcode, data = event
+                left -= len(data)
+                if 0 < opcode <= BINARY:
+                    spent += PARTS
+                    if not self._session.receive(opcode, data):
+                        self._window_is_full()
+                else:
+                    spent += 1
+                    if opcode >= CLOSE:
+                        self._control(opcode, data)
+        except Violation as violation:
+            self._fail(violation.code, violation.reason)
+        self._due += spent * context.interval / PARTS
+        if self.state is CLOSING and not self._hold:
+            self._await_close()
+
+    def _control(self, opcode: int, data: bytes) -> None:
+        if opcode == CLOSE:
+            self._peer_closed(*parse_close(data))
+        elif opcode == PING and self.writable and self.state is OPEN:
+            # To a client that does not read, pongs would only pile up.
+            self._transport.write(pong_frame(data))
+
+    def _await_close(self) -> None:
+        """Skip what comes before the peer's close frame, after ours."""
+        try:
+            for _ in range(TURN_SKIPPED):
+                opcode = self._reader.skip()
+                if opcode is None:
+                    return
+                if opcode == CLOSE:
+                    self._peer_closed(1005, "")
+                    return
+        except Violation:
+            self._transport.abort()
+            return
+        self._wait_for_turn(1)
+
+    # ------------------------------------------------------------------ holding back
+
+    def _pause(self, why: int) -> None:
+        if not self._hold and self.state is not LINGERING:
+            self._transport.pause_reading()
+        self._hold |= why
+
+    def _release(self, why: int) -> None:
+        """One reason not to read is gone."""
+        if not self._hold & why:
+            return
+        self._hold &= ~why
+        if self._hold:
+            return
+        # What the peer sent meanwhile has not been looked at.
+        self.heard = True
+        lost = self.state is LINGERING
+        self._read()
+        if self._hold:
+            return
+        if lost:
+            self._finish(1006, "")
+        else:
+            self._transport.resume_reading()
+
+    def _window_is_full(self) -> None:
+        if self.state is OPEN or self.state is LINGERING:
+            self._context.counters["window_full"] += 1
+            self._pause(_WINDOW)
+
+    def _allowance(self) -> int:
+        """How many messages this turn may take: what the message rate has left of a turn."""
+        context = self._context
+        now = context.loop.time()
+        due = self._due = max(self._due, now)
+        return min(TURN_MESSAGES, context.allowance(due, now))
+
+    def _wait_for_turn(self, messages: int) -> None:
+        loop = self._context.loop
+        if messages:
+            self._pause(_TURN)
+            loop.call_soon(self._release, _TURN)
+        else:
+            self._context.counters["throttled"] += 1
+            self._pause(_RATE)
+            loop.call_later(max(self._context.interval, _THROTTLE), self._release, _RATE)
 
     # ------------------------------------------------------------------ ending
 
     def _fail(self, code: int, reason: str) -> None:
+        """The peer broke the rules (RFC 6455 §7.1.7): say so and end the connection."""
         counter = "closed_too_big" if code == 1009 else "closed_protocol"
         self._context.counters[counter] += 1
+        if self.state is LINGERING:
+            self._finish(code, reason)
+            return
         self._transport.write(close_frame(code, reason))
         self._finish(code, reason)
         # It may still be sending. Closing the socket on unread data would reset the connection,
@@ -219,33 +467,30 @@ class Connection(Receiver):
         if not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
 
-    def _peer_closed(self, code: int, reason: str, echo: bytes) -> None:
-        self._transport.write(echo)
+    def _peer_closed(self, code: int, reason: str) -> None:
+        """The peer's close frame came; it is answered unless we closed first."""
+        if self.state is LINGERING:
+            self._finish(code, reason)
+            return
+        if self.state is OPEN:
+            self._transport.write(close_frame(code, reason))
         self._finish(code, reason)
         # Closes the socket once everything is written.
         self._abort_later()
         self._transport.close()
 
-    def _rest_delivered(self) -> None:
-        if self._transport is _GONE:
-            self._finish(1006, "")
-        else:
-            self._transport.resume_reading()
-
     def _finish(self, code: int, reason: str) -> None:
         """Tell the session, once; it hears our own code if we closed first."""
-        if self.state is CLOSED:
+        before = self.state
+        if before is CLOSED:
             return
-        if self.state is CLOSING:
-            code, reason = self._code, self._reason
-        self.state = CLOSED
-        self._code, self._reason = code, reason
+        self._enter(CLOSED)
+        if before is not CLOSING:
+            self._code, self._reason = code, reason
         self._hold = 0
-        self._buffer = b""
-        self._core = self._message = None
-        self._session.disconnected(code, reason)
-        if self._transport is _GONE:
-            self._context.lingering.discard(self)
+        self._reader.clear()
+        self._session.disconnected(self._code, self._reason)
+        if before is LINGERING:
             self._context.released(self)
 
     def _abort_later(self) -> None:
@@ -253,3 +498,12 @@ class Connection(Receiver):
             self._timer = self._context.loop.call_later(
                 self._context.close_timeout, self.abort, self._code, self._reason
             )
+
+    def _enter(self, state: State) -> None:
+        if state not in _NEXT[self.state]:
+            raise AssertionError(f"a connection that is {self.state.name} cannot be {state.name}")
+        self.state = state
+
+
+def _frame(message: Shared) -> bytes:
+    return frame(message.opcode, message.data)

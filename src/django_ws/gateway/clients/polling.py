@@ -67,7 +67,7 @@ class Poller:
         self._timer: asyncio.TimerHandle | None = None
         context.counters["connections_opened"] += 1
         context.pings.add(self)
-        context.lingering.add(self)
+        context.connections.add(self)
 
     # ------------------------------------------------------------------ requests
 
@@ -239,7 +239,6 @@ class Poller:
         self._context.pings.discard(self)
         self._context.stalls.discard(self)
         self._context.counters["connections_closed"] += 1
-        self._context.lingering.discard(self)
         self._gone()
         self._context.released(self)
 

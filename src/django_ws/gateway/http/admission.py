@@ -87,6 +87,7 @@ class Admission:
         found: Found,
         subprotocols: Sequence[str] = (),
         auth: bytes = b"",
+        kind: str = "plain",
     ) -> Session | Refusal:
         """Begin a session for a request that was checked. The caller must end it.
 
@@ -94,6 +95,7 @@ class Admission:
             found: namespace and arguments.
             subprotocols: that the client offers.
             auth: JSON that it sent.
+            kind: of :class:`.Handshake`.
         """
         handshake = Handshake(
             namespace=found.namespace,
@@ -112,6 +114,7 @@ class Admission:
             subprotocols=list(subprotocols),
             time=time.time(),
             auth=auth,
+            kind=kind,
         )
         try:
             return self._registry.connect(handshake)

@@ -92,7 +92,8 @@ class EngineIO:
         routes: which namespaces there are.
         admission: says who may come in.
         context: of the connections that are made.
-        enter: counts a session that is polled for; the connection's ``released`` follows.
+        enter: counts a session that is polled for; its end counts by the connection's ``released``.
+        leave: one that was counted came to nothing.
         journal: hears who comes.
         answers: tells those who may not.
         debug: connections are named in the log.
@@ -104,6 +105,7 @@ class EngineIO:
         admission: Admission,
         context: Context,
         enter: Callable[[str], Refusal | None],
+        leave: Callable[[str], None],
         journal: Journal,
         answers: Answers,
         limits: Limits,
@@ -114,6 +116,7 @@ class EngineIO:
         self._admission = admission
         self._context = context
         self._enter = enter
+        self._leave = leave
         self._journal = journal
         self.answers = answers
         self.limits = limits
@@ -196,7 +199,7 @@ class EngineIO:
             return
         session = self._admission.begin(request, name)
         if isinstance(session, Refusal):
-            self._context.released(_Uncounted(request.client[0]))
+            self._leave(request.client[0])
             exchange.refuse(session)
             return
         self._spawn(self._open_raw(exchange, request, label, session))
@@ -209,7 +212,7 @@ class EngineIO:
         verdict = await self._admission.verdict(session, ended)
         if not isinstance(verdict, Accept):
             session.disconnected(1006, "")
-            self._context.released(_Uncounted(request.client[0]))
+            self._leave(request.client[0])
             exchange.refuse(verdict or _UNKNOWN)
             return
         exchange.left = None
@@ -370,7 +373,11 @@ class EngineIO:
         if ended.done():
             return
         found = self._routes.by_name(path)
-        session = self._admission.begin(request, found, auth=auth) if found is not None else None
+        session = (
+            self._admission.begin(request, found, auth=auth, kind="socketio")
+            if found is not None
+            else None
+        )
         if session is None or (isinstance(session, Refusal) and session.status == 404):
             namespaces.refused(path, "Invalid namespace", 0)
             return
@@ -419,12 +426,3 @@ class _Nobody:
 
     def disconnected(self, code: int, reason: str) -> None:
         return
-
-
-@dataclass
-class _Uncounted:
-    """Was counted as a session, and came to nothing."""
-
-    address: str
-    label: str = ""
-    code: int = 1006

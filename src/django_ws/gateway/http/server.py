@@ -12,9 +12,7 @@ from tornado.http1connection import HTTP1ConnectionParameters, HTTP1ServerConnec
 from tornado.netutil import bind_sockets
 
 from ...options import GatewayConfig
-from ..clients.context import Context, Released
-from ..clients.plain import Connection
-from ..clients.polling import Poller
+from ..clients.context import Accepted, Context
 from ..counters import Counters
 from ..logs import Journal
 from ..pings import Pings, Stalls, tick_length
@@ -177,6 +175,7 @@ class Server:
                 self._admission,
                 context,
                 self._reception.enter,
+                self._reception.left,
                 self._journal,
                 self._answers,
                 limits,
@@ -228,7 +227,7 @@ class Server:
         self._pings.tick()
         self._stalls.tick()
 
-    def _released(self, connection: Released) -> None:
+    def _released(self, connection: Accepted) -> None:
         self._reception.left(connection.address)
         if connection.label:
             self._journal.closed(connection.label, connection.code)
@@ -241,7 +240,7 @@ class Server:
     @property
     def connections(self) -> int:
         """Sockets of accepted WebSockets."""
-        return len(self._pings)
+        return self.counters["connections_opened"] - self.counters["connections_closed"]
 
     # ------------------------------------------------------------------ stopping
 
@@ -274,9 +273,8 @@ class Server:
             for client in clients[first : first + batch]:
                 client.close(1001, "server shutting down")
 
-    def _clients(self) -> list[Connection | Poller]:
-        everybody = {*self._pings, *self._context.lingering}
-        return [peer for peer in everybody if isinstance(peer, Connection | Poller)]
+    def _clients(self) -> list[Accepted]:
+        return list(self._context.connections)
 
     async def _wait_for_clients(self, deadline: float) -> None:
         while (clients := self._clients()) and self._loop.time() < deadline:

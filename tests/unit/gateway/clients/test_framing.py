@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.frames import Close, Frame, Opcode
+from websockets.frames import Close, Frame, Opcode, apply_mask
 
 from django_ws.gateway.clients.framing import (
-    BYTES_PER_FRAGMENT,
-    MIN_FRAGMENTS,
-    Assembly,
-    TooManyFragments,
+    PONG,
+    Violation,
     close_frame,
     extent,
     frame,
     is_utf8,
-    unmask,
+    parse_close,
+    pong_frame,
 )
 
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 70000]
@@ -32,11 +29,11 @@ def test_frames_are_those_of_the_core(opcode: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_finds_and_unmasks_what_a_client_sends(size: int) -> None:
+def test_finds_what_a_client_sends(size: int) -> None:
     data = b"xyz" * size
     sent = b"before" + Frame(Opcode.BINARY, data).serialize(mask=True) + b"after"
     start, stop = extent(sent, 6)
-    assert unmask(sent, start, stop) == data
+    assert apply_mask(sent[start:stop], sent[start - 4 : start]) == data
     assert sent[stop:] == b"after"
 
 
@@ -77,40 +74,41 @@ def test_codes_that_cannot_be_sent_are_left_out(code: int) -> None:
     assert close_frame(code, "reason") == b"\x88\x00"
 
 
-@given(st.text(min_size=1), st.data())
-def test_text_is_put_together_wherever_it_was_cut(text: str, draw: st.DataObject) -> None:
-    data = text.encode()
-    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=5)))
-    edges = [0, *cuts, len(data)]
-    message = Assembly(1, 0)
-    for number, (start, stop) in enumerate(itertools.pairwise(edges)):
-        message.add(data[start:stop], number == len(edges) - 2)
-    assert message.data == data
+@pytest.mark.parametrize("size", [0, 125])
+def test_pongs_are_those_of_the_core(size: int) -> None:
+    assert pong_frame(b"x" * size) == Frame(Opcode(PONG), b"x" * size).serialize(mask=False)
 
 
-def test_bad_text_fails_at_its_first_bad_fragment() -> None:
-    message = Assembly(1, 0)
-    message.add(b"\xf4", False)
-    with pytest.raises(UnicodeDecodeError):
-        message.add(b"\x90", False)
-    message = Assembly(1, 0)
-    message.add(b"\xce", False)
-    with pytest.raises(UnicodeDecodeError):
-        message.add(b"", True)
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\x81\xfe\x00\x7d",
+        b"\x81\xfe\x00\x00",
+        b"\x81\xff" + (65535).to_bytes(8),
+        b"\x81\xff" + bytes(8),
+        b"\x81\x01",
+    ],
+    ids=["125 in two bytes", "0 in two bytes", "65535 in eight", "0 in eight", "unmasked"],
+)
+def test_headers_that_nobody_may_send(header: bytes) -> None:
+    with pytest.raises(Violation) as caught:
+        extent(header, 0)
+    assert caught.value.code == 1002
 
 
-def test_binary_messages_are_not_looked_at() -> None:
-    message = Assembly(2, 0)
-    message.add(b"\xff", False)
-    message.add(b"\xfe", True)
-    assert message.data == b"\xff\xfe"
+@given(st.sampled_from([1000, 1001, 1011, 3008, 4999]), st.text(max_size=30))
+def test_close_frames_are_understood(code: int, reason: str) -> None:
+    assert parse_close(close_frame(code, reason)[2:]) == (code, reason)
 
 
-@pytest.mark.parametrize("limit", [0, 64 * 1024, 1024 * 1024])
-def test_fragments_are_capped(limit: int) -> None:
-    allowed = max(MIN_FRAGMENTS, limit // BYTES_PER_FRAGMENT)
-    message = Assembly(2, limit)
-    for _ in range(allowed):
-        message.add(b"", False)
-    with pytest.raises(TooManyFragments):
-        message.add(b"", False)
+def test_a_close_frame_may_be_empty() -> None:
+    assert parse_close(b"") == (1005, "")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"), [(b"x", 1002), (b"\x03\xee", 1002), (b"\x03\xe8\xff", 1007)]
+)
+def test_close_frames_that_nobody_may_send(data: bytes, code: int) -> None:
+    with pytest.raises(Violation) as caught:
+        parse_close(data)
+    assert caught.value.code == code

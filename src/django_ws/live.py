@@ -1,0 +1,106 @@
+"""Live pages: models that publish what becomes of their objects.
+
+@live("orders", "customer-{customer_id}")
+class Order(models.Model):
+    def live_message(self, change):
+        return {"id": self.pk, "status": self.status, "change": change}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db.models import Model
+from django.db.models.signals import class_prepared, post_delete, post_save
+
+from .deferral import lost
+from .exceptions import GatewayUnavailable
+from .publishing import publish
+
+__all__ = ["CREATED", "DELETED", "UPDATED", "live"]
+
+#: What may have happened to an object.
+CREATED = "created"
+UPDATED = "updated"
+DELETED = "deleted"
+
+M = TypeVar("M", bound=Model)
+
+
+def live(*groups: str) -> Callable[[type[M]], type[M]]:
+    """Let a model publish on save and delete: on commit, as :func:`django_ws.publish` does.
+
+    The model's method ``live_message(change)`` says what: ``str`` (also HTML), ``bytes``, anything
+    that goes out as JSON, or ``None`` for nothing. ``change`` is :data:`CREATED`, :data:`UPDATED`
+    or :data:`DELETED`. Without the method it is a dict of ``model``, ``pk`` and ``change``.
+
+    Subclasses, proxies included, publish as well. What sends no signals of Django's does not:
+    ``bulk_create``, ``bulk_update``, ``QuerySet.update``, changes of many-to-many relations; nor
+    do fixtures that are being loaded.
+
+    Args:
+        groups: where to; ``{name}`` stands for an attribute of the object.
+
+    Raises:
+        ValueError: There is no group.
+    """
+    if not groups:
+        raise ValueError('live() needs a group: @live("orders")')
+
+    def decorate(model: type[M]) -> type[M]:
+        def saved(instance: Model, created: bool, raw: bool, using: str, **kwargs: object) -> None:
+            if not raw:
+                _publish(groups, instance, CREATED if created else UPDATED, using)
+
+        def deleted(
+            sender: type[Model], instance: Model, using: str, origin: object, **kwargs: object
+        ) -> None:
+            # The parent's row of an object that tells of its end itself.
+            whole = getattr(origin, "model", type(origin))
+            if whole is sender or not issubclass(whole, sender):
+                _publish(groups, instance, DELETED, using)
+
+        def connect(sender: type[Model], **kwargs: object) -> None:
+            # Per model: a receiver for all of them would make every deletion in bulk slow.
+            if issubclass(sender, model):
+                post_save.connect(saved, sender=sender, weak=False)
+                post_delete.connect(deleted, sender=sender, weak=False)
+
+        if not model._meta.abstract:
+            connect(model)
+        class_prepared.connect(connect, weak=False)
+        return model
+
+    return decorate
+
+
+class _Attributes:
+    """What ``{name}`` in a group's name finds."""
+
+    def __init__(self, instance: Model) -> None:
+        self._instance = instance
+
+    def __getitem__(self, name: str) -> object:
+        return getattr(self._instance, name)
+
+
+def _publish(groups: tuple[str, ...], instance: Model, change: str, using: str) -> None:
+    message = _message(instance, change)
+    if message is None:
+        return
+    attributes = _Attributes(instance)
+    for group in groups:
+        name = group.format_map(attributes)
+        try:
+            publish(name, message, using=using)
+        except GatewayUnavailable as error:
+            # The object is saved all the same, so save() must not look as if it failed.
+            lost(1, error)
+
+
+def _message(instance: Model, change: str) -> object:
+    method = getattr(instance, "live_message", None)
+    if method is None:
+        return {"model": instance._meta.label_lower, "pk": instance.pk, "change": change}
+    return method(change)
