@@ -85,6 +85,9 @@ OPTIONS: dict[str, Option] = {
     "ALLOW_MISSING_ORIGIN": Option(
         kinds.boolean, ("gateway",), "Whether clients that are no browsers may connect."
     ),
+    "SOCKETIO": Option(
+        kinds.boolean, ("gateway",), "Serve Socket.IO and Engine.IO clients.", "--socketio"
+    ),
     "MAX_MESSAGE_SIZE": Option(kinds.limit, _LIMITS, "Bytes of a message from a browser."),
     "MAX_PENDING": Option(kinds.limit, _LIMITS, "Bytes that may wait for a slow client."),
     "MAX_CONNECTIONS": Option(kinds.limit, _LIMITS, "Connections in all."),

@@ -74,7 +74,7 @@ def _signature(label: str, handler: type[WebSocketHandler], hook: str) -> Iterat
         owner = next(each for each in handler.__mro__ if "dispatch" in vars(each))
         yield conf.Problem(
             "E027",
-            f"{label}: {owner.__qualname__} overrides dispatch(request, …) of a view, and here it is "
+            f"{label}: {owner.__qualname__} overrides dispatch(request, …) of a view; here it is "
             "dispatch(hook, …).",
             "Mixins for views, such as LoginRequiredMixin, do not fit; refuse in on_connect.",
         )

@@ -168,6 +168,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         fingerprints: digests of settings, by which the gateway notices that one has changed.
         routes: namespaces with a URL of their own, tried in order, before ``websocket_url``, which
             leads to all others.
+        socketio: serve Engine.IO and Socket.IO.
         allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
         groups: by pattern, as of :mod:`fnmatch`; the first that matches counts.
     """
@@ -183,6 +184,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: list[str] = []
     allowed_origins: list[str] = []
     allow_missing_origin: bool = False
+    socketio: bool = False
     debug: bool = False
     certfile: str = ""
     keyfile: str = ""

@@ -71,14 +71,19 @@ class Pings:
         for slot in self._slots:
             yield from list(slot)
 
-    def add(self, peer: Peer) -> None:
+    def add(self, peer: Peer, slot: int | None = None) -> None:
         """Take a connection in.
 
         Its first ping comes after half an interval at least. Numbers count up, which spreads those
         that come all at once.
+
+        Args:
+            slot: of another one, whose pings it continues.
         """
         size = len(self._slots)
-        peer.slot = (self._now + size - peer.number % max(1, size // 2)) % size
+        if slot is None:
+            slot = (self._now + size - peer.number % max(1, size // 2)) % size
+        peer.slot = slot
         self._slots[peer.slot].add(peer)
 
     def discard(self, peer: Peer) -> None:

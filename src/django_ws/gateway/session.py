@@ -58,8 +58,8 @@ class Client(Protocol):
         backlog: bytes that wait for the browser; sinks while it reads.
     """
 
-    writable: bool
-
+    @property
+    def writable(self) -> bool: ...
     @property
     def backlog(self) -> int: ...
     def send(self, opcode: int, data: bytes) -> None: ...

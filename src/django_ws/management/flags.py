@@ -54,6 +54,12 @@ def add_gateway_flags(parser: ArgumentParser) -> None:
         help="Regular expression of the path; its group 'namespace' chooses the handler "
         f"(default: {DEFAULT_WEBSOCKET_URL}).".replace("%", "%%"),
     )
+    group.add_argument(
+        "--socketio",
+        action="store_true",
+        default=None,
+        help="Also serve clients of Socket.IO and Engine.IO, at /socket.io/ and /engine.io/.",
+    )
     group.add_argument("--certfile", metavar="PATH", help="TLS certificate chain (PEM).")
     group.add_argument("--keyfile", metavar="PATH", help="Private key of the certificate (PEM).")
 
@@ -133,6 +139,7 @@ def settings_flags(options: Mapping[str, object]) -> dict[str, object]:
         "push_socket",
         "sub_socket",
         "websocket_url",
+        "socketio",
         "mode",
         "workers",
         "gateways",

@@ -26,7 +26,7 @@ class Payload(NamedTuple):
 
 class _Encoder(DjangoJSONEncoder):
     def __init__(self, attachments: list[bytes]) -> None:
-        super().__init__(allow_nan=False)
+        super().__init__(allow_nan=False, separators=(",", ":"))
         self._attachments = attachments
 
     def default(self, o: object) -> object:

@@ -247,3 +247,20 @@ class Day(Noting):
     def on_message(self, message):
         day = self.kwargs["day"]
         self.send(f"{type(day).__name__} {day} {os.getpid()}")
+
+
+class Suite(WebSocketHandler):
+    """What the official suite of Socket.IO asks of a server."""
+
+    def on_connect(self):
+        if self.auth is not None:
+            self.emit("auth", self.auth)
+
+    def on_message(self, message):
+        self.send(message)
+
+    def on_event(self, event, *args):
+        if event == "message":
+            self.emit("message-back", *args)
+        elif event == "message-with-ack":
+            return args

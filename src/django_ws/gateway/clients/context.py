@@ -13,7 +13,7 @@ from ..pings import Pings, Stalls
 from ..session import Client
 from .reading import MAX_CONTROL
 
-__all__ = ["PARTS", "Accepted", "Context", "Session"]
+__all__ = ["PARTS", "Accepted", "Context", "Recipient", "Session"]
 
 #: Stands for "no limit" where a number is needed.
 UNLIMITED = 2**62
@@ -26,22 +26,30 @@ PARTS = 4
 _ROUNDING = 1e-6
 
 
-class Session(Protocol):
+class Recipient(Protocol):
     """What a connection needs of whatever takes its messages.
 
     Attributes:
         conn: its number.
-        verdict: the worker's answer to the handshake.
     """
 
     @property
     def conn(self) -> int: ...
-    @property
-    def verdict(self) -> asyncio.Future[Accept | Refuse]: ...
     def attach(self, client: Client) -> None: ...
     def receive(self, opcode: int, data: bytes) -> bool: ...
     def writable(self) -> None: ...
     def disconnected(self, code: int, reason: str) -> None: ...
+
+
+class Session(Recipient, Protocol):
+    """A session of the gateway, to whoever began it.
+
+    Attributes:
+        verdict: the worker's answer to the handshake.
+    """
+
+    @property
+    def verdict(self) -> asyncio.Future[Accept | Refuse]: ...
 
 
 class Accepted(Protocol):

@@ -19,7 +19,7 @@ from websockets.extensions import Extension
 from ...wire.messages import BINARY, TEXT
 from ..shared import Shared
 from .compression import Compression
-from .context import PARTS, Context, Session
+from .context import PARTS, Context, Recipient
 from .framing import (
     CLOSE,
     PING,
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         context: Context,
-        session: Session,
+        session: Recipient,
         address: str,
         opening: bytes,
         early: bytes,

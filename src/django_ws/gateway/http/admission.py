@@ -65,12 +65,16 @@ class Admission:
         """Whether the request's host is served. Comes first, also for what begins no session."""
         return check_host(request.headers.get("Host"), self._config.allowed_hosts)
 
-    def check(self, request: Request) -> Refusal | None:
-        """Whether a page of this origin may connect now; the host was checked before."""
+    def check(self, request: Request, origin: str | None = None) -> Refusal | None:
+        """Whether a page of this origin may connect now; the host was checked before.
+
+        Args:
+            origin: where the request has no such header.
+        """
         if self.stopping:
             return _STOPPING
         return check_origin(
-            request.headers.get("Origin"),
+            request.headers.get("Origin", origin),
             host=request.headers.get("Host", ""),
             scheme=request.scheme,
             allowed=self._config.allowed_origins,
@@ -78,13 +82,20 @@ class Admission:
         )
 
     def begin(
-        self, request: Request, found: Found, subprotocols: Sequence[str] = ()
+        self,
+        request: Request,
+        found: Found,
+        subprotocols: Sequence[str] = (),
+        auth: bytes = b"",
+        kind: str = "plain",
     ) -> Session | Refusal:
         """Begin a session for a request that was checked. The caller must end it.
 
         Args:
             found: namespace and arguments.
             subprotocols: that the client offers.
+            auth: JSON that it sent.
+            kind: of :class:`.Handshake`.
         """
         handshake = Handshake(
             namespace=found.namespace,
@@ -102,6 +113,8 @@ class Admission:
             server=request.server,
             subprotocols=list(subprotocols),
             time=time.time(),
+            auth=auth,
+            kind=kind,
         )
         try:
             return self._registry.connect(handshake)

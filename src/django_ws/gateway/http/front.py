@@ -27,7 +27,7 @@ from .routes import Found, Routes
 from .streams import SecureStream, Stream
 from .upgrade import Upgrades
 
-__all__ = ["Front", "Pages"]
+__all__ = ["Engines", "Front", "Pages"]
 
 READY_PATH = "/-/ready"
 
@@ -58,9 +58,17 @@ def _unknown(routes: Routes, debug: bool) -> Refusal:
 
 
 class Pages(Protocol):
-    """What serves the requests that are no WebSocket's."""
+    """What serves requests that are no WebSocket's."""
 
-    def begin(self, connection: HTTP1Connection, request: Request) -> HTTPMessageDelegate: ...
+    def begin(
+        self, connection: HTTP1Connection, request: Request
+    ) -> HTTPMessageDelegate | None: ...
+
+
+class Engines(Pages, Protocol):
+    """What serves the requests of Engine.IO."""
+
+    def claims(self, path: str) -> bool: ...
 
 
 class Front(HTTPServerConnectionDelegate):
@@ -71,6 +79,7 @@ class Front(HTTPServerConnectionDelegate):
         admission: knows the hosts.
         upgrades: gets the upgrade requests to these URLs.
         pages: gets what is no upgrade request; None: it is refused.
+        engines: gets the requests to paths of its own; None: there are none.
         answers: says what there is to say here.
         journal: names requests in the log.
         ready: whether a new connection would be served.
@@ -84,6 +93,7 @@ class Front(HTTPServerConnectionDelegate):
         admission: Admission,
         upgrades: Upgrades,
         pages: Pages | None,
+        engines: Engines | None,
         answers: Answers,
         journal: Journal,
         ready: Callable[[], bool],
@@ -95,6 +105,7 @@ class Front(HTTPServerConnectionDelegate):
         self._admission = admission
         self._upgrades = upgrades
         self._pages = pages
+        self._engines = engines
         self._answers = answers
         self._journal = journal
         self._ready = ready
@@ -121,9 +132,8 @@ class Front(HTTPServerConnectionDelegate):
             self._tell_ready(cast(Stream, connection.detach()), request)
             return None
         target = self._decide(request)
-        if target is None:
-            assert self._pages is not None
-            return self._pages.begin(connection, request)
+        if not isinstance(target, Refusal | Found):
+            return target.begin(connection, request)
         stream = cast(Stream, connection.detach())
         if isinstance(target, Found):
             self._upgrades.begin(stream, request, target)
@@ -132,14 +142,16 @@ class Front(HTTPServerConnectionDelegate):
             self._answers.refuse(stream, label, target, head=request.method == "HEAD")
         return None
 
-    def _decide(self, request: Request) -> Refusal | Found | None:
-        """Where a request goes; None for the pages."""
+    def _decide(self, request: Request) -> Refusal | Found | Pages:
+        """Where a request goes."""
         # The host comes first: the project's own expressions may cost more than all the rest.
         refusal = self._admission.check_host(request) or request.check_framing()
         if refusal is not None:
             return refusal
+        if self._engines is not None and self._engines.claims(request.path):
+            return self._engines
         if self._pages is not None and not request.is_upgrade:
-            return None
+            return self._pages
         if request.length != 0:
             return _NO_BODY
         found = self._routes.find(request.path)

@@ -83,6 +83,10 @@ class Reception:
         self._streams.add(stream)
         self._serve(stream)
 
+    def enter(self, address: str) -> Refusal | None:
+        """Count something that lives as long as a socket, such as what is polled for."""
+        return self._caps.enter(address)
+
     def left(self, address: str) -> None:
         """A socket that had moved on is closed."""
         self._caps.leave(address)

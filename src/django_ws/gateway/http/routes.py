@@ -48,6 +48,8 @@ class Routes:
         ]
         self._others = _compile(websocket_url, "--websocket-url")
         self._own = {route.namespace for route in routes}
+        #: Of these the ones whose handler counts on what the URL captures.
+        self._own_kwargs = {name for name, pattern in self._routes if pattern.groupindex}
 
     @property
     def known(self) -> list[str]:
@@ -71,6 +73,19 @@ class Routes:
         namespace = kwargs.pop("namespace", "") or DEFAULT_NAMESPACE
         # A namespace with a URL of its own is found there only: its handler counts on the kwargs.
         return None if namespace in self._own else Found(namespace, kwargs)
+
+    def by_name(self, name: str) -> Found | None:
+        """Where a namespace of Socket.IO leads: ``/chat`` to ``chat``, and a URL as it stands.
+
+        Args:
+            name: with its slash.
+        """
+        for namespace, pattern in self._routes:
+            match = pattern.fullmatch(name)
+            if match is not None:
+                return Found(namespace, _captured(match))
+        namespace = name[1:] or DEFAULT_NAMESPACE
+        return None if namespace in self._own_kwargs else Found(namespace)
 
 
 def _compile(pattern: str, what: str) -> re.Pattern[str]:

@@ -21,6 +21,7 @@ from .accepting import Acceptor
 from .admission import Admission
 from .answers import Answers
 from .caps import FULL, Caps, Descriptors
+from .engineio import EngineIO
 from .front import Front
 from .proxy import Proxy
 from .reception import Reception
@@ -167,11 +168,25 @@ class Server:
         if config.proxy_port:
             upstream = Upstream(config.proxy_port, descriptors.pages)
             pages = Proxy(upstream, limits.idle_timeout, self._answers)
+        engines = None
+        if config.socketio:
+            engines = EngineIO(
+                routes,
+                self._admission,
+                context,
+                self._reception.enter,
+                self._reception.left,
+                self._journal,
+                self._answers,
+                limits,
+                debug=config.debug,
+            )
         return Front(
             routes,
             self._admission,
             upgrades,
             pages,
+            engines,
             self._answers,
             self._journal,
             lambda: self.ready,

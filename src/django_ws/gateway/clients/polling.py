@@ -1,0 +1,274 @@
+"""Long polling: what waits for the next poll, and bodies at the pace that is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ...wire.messages import TEXT
+from .context import Context
+from .engine import PROBING, Engine
+from .engineio import CLOSE, NOOP, PING, Packet, Payload, Violation, encode_payload
+
+__all__ = ["Answer", "Poller"]
+
+#: Seconds by which an answer waits for more that may come with it.
+GATHER = 0.01
+
+#: Packets of a body that are handled in one turn of the loop.
+TURN = 64
+
+#: Gets the body of the answer; None: the request is refused.
+Answer = Callable[[bytes | None], None]
+
+
+class Poller:
+    """Carries an engine by requests.
+
+    Args:
+        context: shared by all.
+        engine: what it carries; its ``carrier`` from now on.
+        address: the peer's IP address.
+        label: names it in logs; empty if it is not to be logged.
+        gone: called once, when no request can find it any more.
+
+    Attributes:
+        code: what it was closed with, once it is.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        engine: Engine,
+        address: str,
+        label: str,
+        gone: Callable[[], None],
+    ) -> None:
+        self.heard = True
+        self.writable = True
+        self.slot = 0
+        self.address = address
+        self.label = label
+        self.code = 1006
+        self._context = context
+        self._engine = engine
+        self._gone = gone
+        self._closing = False
+        self._released = False
+        #: Bounded as what waits for a WebSocket: above ``max_pending`` its senders are paused.
+        self._packets: list[Packet] = []
+        self._size = 0
+        self._poll: Answer | None = None
+        self._payload: Payload | None = None
+        self._done: Answer | None = None
+        self._full = False
+        self._due = 0.0
+        self._answering: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        context.counters["connections_opened"] += 1
+        context.pings.add(self)
+        context.connections.add(self)
+
+    # ------------------------------------------------------------------ requests
+
+    def poll(self, answer: Answer) -> None:
+        """A client asks for what there is."""
+        if self._poll is not None:
+            self.drop(1008, "two polls at once")
+            answer(None)
+            return
+        self.heard = True
+        self._poll = answer
+        if self._packets or self._closing:
+            self._flush()
+        elif self._engine.state is PROBING:
+            self.make_way()
+
+    def abandoned(self) -> None:
+        """The client of the poll that waits is gone."""
+        self._poll = None
+        self.drop(1006, "")
+
+    def post(self, body: bytes, done: Answer) -> None:
+        """A client sends packets; the answer comes once they are taken."""
+        if self._payload is not None:
+            self._engine.fail("two bodies at once")
+            done(None)
+            return
+        self.heard = True
+        self._payload, self._done = Payload(body), done
+        self._work()
+
+    def _work(self) -> None:
+        context, engine = self._context, self._engine
+        now = context.loop.time()
+        self._due = max(self._due, now)
+        turn = TURN
+        while (payload := self._payload) is not None and not self._full:
+            if self._due - now > context.ahead:
+                context.counters["throttled"] += 1
+                context.loop.call_later(self._due - now - context.ahead, self._work)
+                return
+            if not turn:
+                context.loop.call_soon(self._work)
+                return
+            turn -= 1
+            self._due += context.interval
+            try:
+                packet = payload.read()
+            except Violation as violation:
+                engine.fail(str(violation))
+                return
+            if packet is None:
+                self._answer_body(b"ok")
+            elif not engine.receive(*packet) and self._payload is not None:
+                context.counters["window_full"] += 1
+                self._full = True
+
+    def _answer_body(self, answer: bytes | None) -> None:
+        done, self._done, self._payload = self._done, None, None
+        if done is not None:
+            done(answer)
+
+    # ------------------------------------------------------------------ as a carrier
+
+    def send(self, opcode: int, data: bytes) -> None:
+        """Keep a packet for the next poll."""
+        if self._closing:
+            return
+        self._packets.append((opcode, data))
+        self._size += len(data)
+        if self.writable and self._size > self._context.high_water:
+            self.writable = False
+            self._context.stalls.add(self)
+        if self._poll is not None and self._answering is None:
+            self._answering = self._context.loop.call_later(GATHER, self._flush)
+
+    def _flush(self) -> None:
+        """Answer the poll that waits."""
+        self._answering = None
+        poll = self._poll
+        if poll is None or not self._packets:
+            return
+        self._poll = None
+        poll(encode_payload(self._take()))
+        if self._closing:
+            self._release()
+
+    def _take(self) -> list[Packet]:
+        packets, self._packets, self._size = self._packets, [], 0
+        if not self.writable:
+            self.writable = True
+            self._context.stalls.discard(self)
+            if not self._closing:
+                self._engine.writable()
+        return packets
+
+    def close(self, code: int, reason: str) -> None:
+        """End the session; what waits, and that it ends, goes out with the next poll."""
+        if self._closing:
+            return
+        by_client = code == 1000 and self._payload is not None
+        broken = code in (1002, 1008)
+        self._packets.append((TEXT, NOOP if by_client else CLOSE))
+        self._end(code, reason)
+        self._answer_body(None if broken else b"ok")
+        if self._poll is not None:
+            self._flush()
+        elif by_client or broken:
+            self._release()
+        else:
+            self._timer = self._context.loop.call_later(
+                self._context.close_timeout or 1.0, self._release
+            )
+
+    def drop(self, code: int, reason: str) -> None:
+        """End the session at once."""
+        if not self._closing:
+            self._packets = [(TEXT, CLOSE)]
+            self._end(code, reason)
+            self._answer_body(None)
+            self._flush()
+        self._release()
+
+    abort = drop
+
+    def _end(self, code: int, reason: str) -> None:
+        self._closing = True
+        self.code = code
+        self._context.pings.discard(self)
+        self._context.stalls.discard(self)
+        self._engine.disconnected(code, reason)
+
+    def resume(self) -> None:
+        """Go on with the body."""
+        if self._full:
+            self._full = False
+            self._context.loop.call_soon(self._work)
+
+    def upgrade(self) -> list[Packet]:
+        """A WebSocket carries the engine from now on; returns what is left to be sent."""
+        self._closing = True
+        packets = self._take()
+        self._packets = [(TEXT, NOOP)]
+        self._flush()
+        self._release()
+        return packets
+
+    @property
+    def busy(self) -> bool:
+        """Whether a body is in hand, which must come before anything on another way."""
+        return self._payload is not None
+
+    def make_way(self) -> None:
+        """End the poll that waits: the client tries a WebSocket."""
+        if self._poll is not None:
+            self._packets.append((TEXT, NOOP))
+            self._flush()
+
+    def _release(self) -> None:
+        if self._released:
+            return
+        self._released = True
+        if self._timer is not None:
+            self._timer.cancel()
+        poll, self._poll = self._poll, None
+        if poll is not None:
+            poll(None)
+        self._packets.clear()
+        self._context.pings.discard(self)
+        self._context.stalls.discard(self)
+        self._context.counters["connections_closed"] += 1
+        self._gone()
+        self._context.released(self)
+
+    # ------------------------------------------------------------------ for the timer
+
+    @property
+    def number(self) -> int:
+        """Counts up from session to session."""
+        return self._engine.conn
+
+    @property
+    def held(self) -> bool:
+        """Whether silence means nothing: it is us who do not go on."""
+        return self.busy
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the client."""
+        return self._size
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.send(TEXT, PING)
+
+    def no_pong(self) -> None:
+        """Give up a client that is gone."""
+        self._context.counters["closed_no_pong"] += 1
+        self.drop(1006, "no pong")
+
+    def too_slow(self) -> None:
+        """Give up a client that does not poll."""
+        self._context.counters["closed_slow"] += 1
+        self.drop(3008, "too slow")
