@@ -21,6 +21,7 @@ import msgspec
 from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 from django.utils.regex_helper import normalize
 
 from .conf_table import NAMESPACE_OPTIONS, OPTIONS, Option
@@ -50,9 +51,11 @@ __all__ = [
     "limits",
     "load",
     "mode",
+    "namespace",
     "problems",
     "public_url",
     "publisher",
+    "requires_login",
     "saves_every_session",
     "script_name",
     "session_cookie_name",
@@ -153,6 +156,32 @@ def publisher() -> PublisherConfig:
 def handler_paths() -> dict[str, str]:
     """The handlers' dotted paths by namespace; entries that make no sense are left out."""
     return {name: entry.handler for name, entry in _namespaces([]).items()}
+
+
+def namespace(name: str) -> NamespaceConfig | None:
+    """An entry of ``DEFAULT_WS_HANDLERS``; ``None`` if there is no such, or it makes no sense.
+
+    Reads all of them at each call.
+    """
+    return _namespaces([]).get(name)
+
+
+def requires_login() -> bool:
+    """Whether the project's views need a login, unless they say otherwise."""
+    for path in settings.MIDDLEWARE:
+        try:
+            middleware = import_string(path)
+        except ImportError:
+            continue  # fails where requests are served
+        if isinstance(middleware, type) and any(
+            f"{kind.__module__}.{kind.__qualname__}" == _LOGIN_MIDDLEWARE
+            for kind in middleware.__mro__
+        ):
+            return True
+    return False
+
+
+_LOGIN_MIDDLEWARE = "django.contrib.auth.middleware.LoginRequiredMiddleware"
 
 
 def public_url() -> str:
