@@ -120,6 +120,7 @@ class WebSocketHandler:
 
     #: Hooks that may be overridden, each by a plain (not ``async``) method.
     hooks: ClassVar[tuple[str, ...]] = (
+        "authenticate",
         "on_connect",
         "on_open",
         "on_message",
@@ -142,6 +143,21 @@ class WebSocketHandler:
         return handler
 
     # ------------------------------------------------------------------ hooks
+
+    def authenticate(self) -> Any:
+        """Override to tell by the handshake who it is: by a token, for example.
+
+        Runs before ``on_connect`` and before the check of decorators, and again where another
+        worker goes on with the connection.
+
+        Returns:
+            The user: any object with the interface of Django's users; ``None`` leaves it to the
+            session.
+
+        Raises:
+            Reject: Refuses with its status and reason: 401 for a bad token.
+        """
+        return None
 
     def on_connect(self) -> bool | None:
         """Override to decide about the handshake, before the browser sees the connection.
@@ -227,12 +243,15 @@ class WebSocketHandler:
         """Override to wrap every hook (tenant, language, database replica).
 
         Args:
-            hook: name of the hook.
+            hook: name of the hook; ``authorize`` is the check of who may connect, which runs
+                in any case.
             args: its arguments.
 
         Returns:
             What the hook returns.
         """
+        if hook == "authorize":  # no method, so that none of a subclass takes its place
+            return args[0]()
         return getattr(self, hook)(*args)
 
     # ------------------------------------------------------------------ the connection

@@ -19,6 +19,7 @@ import msgspec
 from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from . import conf_namespaces
 from .conf_problems import Problem, nearest
@@ -31,6 +32,7 @@ from .options import (
     MAX_IPC_PATH,
     GatewayConfig,
     Limits,
+    NamespaceConfig,
     PublisherConfig,
     Route,
     WorkerConfig,
@@ -50,10 +52,12 @@ __all__ = [
     "limits",
     "load",
     "mode",
+    "namespace",
     "namespace_url",
     "problems",
     "public_url",
     "publisher",
+    "requires_login",
     "routes",
     "saves_every_session",
     "script_name",
@@ -152,6 +156,32 @@ def namespace_url(namespace: str) -> Url | None:
 def routes() -> list[Route]:
     """The namespaces with a URL of their own, as a gateway knows them."""
     return _namespaces([]).routes
+
+
+def namespace(name: str) -> NamespaceConfig | None:
+    """An entry of ``DEFAULT_WS_HANDLERS``; ``None`` if there is no such, or it makes no sense.
+
+    Reads all of them at each call.
+    """
+    return _namespaces([]).entries.get(name)
+
+
+def requires_login() -> bool:
+    """Whether the project's views need a login, unless they say otherwise."""
+    for path in settings.MIDDLEWARE:
+        try:
+            middleware = import_string(path)
+        except ImportError:
+            continue  # fails where requests are served
+        if isinstance(middleware, type) and any(
+            f"{kind.__module__}.{kind.__qualname__}" == _LOGIN_MIDDLEWARE
+            for kind in middleware.__mro__
+        ):
+            return True
+    return False
+
+
+_LOGIN_MIDDLEWARE = "django.contrib.auth.middleware.LoginRequiredMiddleware"
 
 
 def public_url() -> str:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from .options import MAX_IPC_PATH, MODES, GroupConfig
+from .options import MAX_IPC_PATH, MODES, AuthConfig, GroupConfig
 
 __all__ = [
     "address",
+    "auth",
     "boolean",
     "count",
     "endpoint",
@@ -30,6 +31,7 @@ __all__ = [
     "path",
     "public_url",
     "rate",
+    "refuse",
     "regex",
     "seconds",
     "text",
@@ -262,3 +264,29 @@ def endpoints(value: object) -> list[str]:
     if not isinstance(value, str):
         return [endpoint(value)]
     return [endpoint(part) for part in value.split(",")]
+
+
+def auth(value: object) -> AuthConfig:
+    """``"login_required"``, ``"login_not_required"`` or ``{"permission": "app.codename"}``."""
+    if value in ("login_required", "login_not_required"):
+        return AuthConfig(login=str(value))
+    if isinstance(value, dict) and set(value) == {"permission"}:
+        perms = value["permission"]
+        perms = [perms] if isinstance(perms, str) else perms
+        if (
+            isinstance(perms, (list, tuple))
+            and perms
+            and all(isinstance(perm, str) and 0 < perm.find(".") < len(perm) - 1 for perm in perms)
+        ):
+            return AuthConfig(permissions=list(perms))
+    raise ValueError(
+        "must be 'login_required', 'login_not_required' or {'permission': 'app.codename'}, "
+        f"not {value!r}"
+    )
+
+
+def refuse(value: object) -> str:
+    """``"http"`` or ``"close"``."""
+    if value not in ("http", "close"):
+        raise ValueError(f"must be 'http' or 'close', not {value!r}")
+    return str(value)

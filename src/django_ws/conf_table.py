@@ -114,4 +114,10 @@ NAMESPACE_OPTIONS: dict[str, Option] = {
     "history_size": Option(kinds.limit, (), "Messages kept per group."),
     "history_ttl": Option(kinds.seconds, (), "Seconds they are kept."),
     "hang_timeout": Option(kinds.seconds, (), "Seconds a hook may run."),
+    "auth": Option(
+        kinds.auth, (), "`login_required`, `login_not_required`, or the permission that users need."
+    ),
+    "refuse": Option(
+        kinds.refuse, (), "`http`, or `close`: 401 and 403 close with 4401 and 4403 instead."
+    ),
 }

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_BATCH",
     "MAX_IPC_PATH",
     "MODES",
+    "AuthConfig",
     "GatewayConfig",
     "GroupConfig",
     "Limits",
@@ -107,6 +108,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return max(256 * 1024, self.max_message_size or 2**40)
 
 
+class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a namespace lets in, besides what its handler's class says.
+
+    Attributes:
+        login: ``"login_required"``, ``"login_not_required"``, or empty.
+        permissions: a user needs all of them.
+    """
+
+    login: str = ""
+    permissions: list[str] = []
+
+
 class NamespaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of ``DEFAULT_WS_HANDLERS``.
 
@@ -118,6 +131,9 @@ class NamespaceConfig(msgspec.Struct, frozen=True, kw_only=True):
         history_ttl: seconds they are kept.
         hang_timeout: seconds a hook may run before it is reported and its connection closed 1011;
             0 for any time. Hooks that loop with ``wait`` start anew with each ``wait``.
+        auth: whom it lets in.
+        refuse: ``"http"``: a refusal is an HTTP status; ``"close"``: 401 and 403 close the accepted
+            connection with 4401 and 4403 instead.
     """
 
     handler: str
@@ -126,6 +142,8 @@ class NamespaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     history_size: int = 0
     history_ttl: float = 0.0
     hang_timeout: float = 0.0
+    auth: AuthConfig = AuthConfig()
+    refuse: str = "http"
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -21,11 +21,14 @@ from ..wire.messages import (
     Publication,
     Publish,
     PublisherMessage,
+    Recheck,
+    UseTicket,
 )
 from .engine.base import Engine, Failure
 from .groups import Member
 from .sessions import Sessions
 from .shared import Shared
+from .tickets import UsedTickets
 
 __all__ = ["Requests"]
 
@@ -53,6 +56,7 @@ class Requests:
         self._groups = sessions.groups
         self._max_message = max_message
         self._answer = answer
+        self._tickets = UsedTickets()
 
     # ------------------------------------------------------------------ of Django processes
 
@@ -93,6 +97,10 @@ class Requests:
                     answer(Failure("bad_close", words))
                 else:
                     self.engine.spread(message, answer)
+            case Recheck():
+                self.engine.spread(message, answer)
+            case UseTicket():
+                answer(int(self._tickets.use(message.nonce, message.expires)))
             case GetHistory():
                 self.engine.history(message.group, message.since, message.limit, answer)
             case GetPosition():
@@ -114,7 +122,7 @@ class Requests:
         """See :class:`.engine.base.Listener`."""
         self._groups.publish(group, publication, epoch, exclude)
 
-    def spread(self, message: Publish | Expel) -> int:
+    def spread(self, message: Publish | Expel | Recheck) -> int:
         """See :class:`.engine.base.Listener`."""
         if isinstance(message, Publish):
             shared = Shared(
@@ -125,6 +133,8 @@ class Requests:
             members: list[Member] = [each for each in found if each.conn != conn]
             self._groups.send(shared, members)
             return len(members)
+        if isinstance(message, Recheck):
+            return self._sessions.recheck(message.user)
         conn = self._groups.conn_of(message.id)
         if message.id and not conn:
             return 0  # another gateway's

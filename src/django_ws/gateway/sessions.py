@@ -19,6 +19,7 @@ from ..wire.messages import (
     NamespaceInfo,
     Position,
     Refuse,
+    Revalidate,
 )
 from .counters import Counters
 from .groups import Groups, Turn
@@ -218,6 +219,15 @@ class Sessions:
             self.by_key.discard(session.key, session)
             self.by_key.add(key, session)
             session.key = key
+
+    def recheck(self, user: str) -> int:
+        """Let workers look whether the connections of a user may stay. Returns how many it has."""
+        found = [session for session in self.by_user.find(user) if session.live]
+        for session in found:
+            # One without a worker is looked at by the next one, when it takes it over.
+            if isinstance(session.worker, Worker) and session.worker.hello.wire >= 2:
+                session.worker.post(Revalidate(session.conn))
+        return len(found)
 
     def join(self, session: Session, join: Join) -> None:
         """Make a connection a member; one that has ended only knows by name."""

@@ -11,10 +11,11 @@ from django.template.context import Context
 from django.urls import NoReverseMatch
 from django.utils.regex_helper import normalize
 
-from django_ws import conf
+from django_ws import conf, tickets
 from django_ws.conf_problems import nearest
+from django_ws.wire.identity import session_digest
 
-__all__ = ["ws_url"]
+__all__ = ["ws_ticket", "ws_url"]
 
 register = template.Library()
 
@@ -40,6 +41,27 @@ def ws_url(context: Context, namespace: str = "default", **kwargs: object) -> st
             f"{{% ws_url %}}: DEFAULT_WS_HANDLERS has no {namespace!r}. {nearest(namespace, known)}"
         )
     return _base(context.get("request")) + _path(namespace, kwargs)
+
+
+@register.simple_tag(takes_context=True)
+def ws_ticket(context: Context, namespace: str = "", max_age: float = 60) -> str:
+    """``?ticket={% ws_ticket "chat" %}``: lets the page connect once, as its user.
+
+    For pages whose cookies do not reach the gateway. What it begins ends with the page's session.
+
+    Args:
+        namespace: the only one it is good for; empty for any.
+        max_age: seconds for which it is valid.
+
+    Returns:
+        Nothing for somebody who is not logged in.
+    """
+    request = context["request"]
+    if not request.user.is_authenticated:
+        return ""
+    session = getattr(request, "session", None)
+    digest = session_digest(session.session_key or "") if session is not None else ""
+    return tickets.sign(request.user, max_age, namespace, digest)
 
 
 def _base(request: HttpRequest | None) -> str:

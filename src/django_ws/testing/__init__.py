@@ -148,8 +148,11 @@ class WebSocketClient:
         try:
             drive(lifecycle, connection, lifecycle.connect())
         except Refusal as refusal:
-            self.status, self.reason = refusal.status, refusal.reason
-            return False
+            if not refusal.close:
+                self.status, self.reason = refusal.status, refusal.reason
+                return False
+            lifecycle.refused = True
+            connection.close(refusal.close, refusal.reason)
         self.status, self.reason, self._ended = 101, "", False
         self._connection, self._lifecycle = connection, lifecycle
         connection.accepted = True

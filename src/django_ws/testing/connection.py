@@ -7,7 +7,7 @@ import queue
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import conf
+from .. import conf, tickets
 from ..exceptions import ConnectionClosed, MessageTooBig
 from ..publications import Position
 from ..wire.messages import BINARY, Handshake, Publish
@@ -71,6 +71,12 @@ class LocalConnection:
 
     def refresh_user(self) -> None:
         self.request.refresh_user()
+
+    def ticket_user(self) -> bool:
+        ticket = tickets.find(self._handshake.query, self._handshake.auth)
+        if ticket:
+            self.request.use_ticket(ticket, _use_up)
+        return bool(ticket)
 
     def select_subprotocol(self, name: str | None) -> None:
         if self.accepted:
@@ -145,3 +151,13 @@ class LocalConnection:
         self.request.end_hook(failed)
         if self.state:
             encode_state(self.state)
+
+
+_used: set[str] = set()  # tickets of the tests in this process, which bound it
+
+
+def _use_up(nonce: str, expires: float) -> bool:
+    if nonce in _used:
+        return False
+    _used.add(nonce)
+    return True

@@ -55,18 +55,21 @@ __all__ = [
     "Publish",
     "PublisherMessage",
     "Recent",
+    "Recheck",
     "Refuse",
     "Release",
     "Released",
     "Reply",
     "Restore",
     "Retiring",
+    "Revalidate",
     "Role",
     "SaveSnapshot",
     "Send",
     "Sequenced",
     "Snapshot",
     "Unknown",
+    "UseTicket",
     "Welcome",
     "WorkerMessage",
     "size_of",
@@ -250,6 +253,12 @@ class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
     info: bytes = b""
 
 
+class Revalidate(msgspec.Struct, array_like=True, tag=8, gc=False):
+    """The user of a connection may have changed: look whether it may stay. Has no seq."""
+
+    conn: int
+
+
 class Joined(msgspec.Struct, array_like=True, tag=9, gc=False):
     """The answer to a :class:`Join` with a ``request``. Not an event: it has no seq.
 
@@ -293,7 +302,7 @@ class Call(msgspec.Struct, array_like=True, tag=10, gc=False):
 #: Events that have a sequence number and are acknowledged by it.
 Sequenced = Connect | Message | Disconnect | Call
 
-Event = Welcome | Sequenced | Confirm | Release | Restore | Joined
+Event = Welcome | Sequenced | Confirm | Release | Restore | Revalidate | Joined
 
 
 # ---------------------------------------------------------------- replies: worker -> gateway
@@ -581,6 +590,32 @@ class GetPresence(msgspec.Struct, array_like=True, tag=36, gc=False):
     group: str
 
 
+class UseTicket(msgspec.Struct, array_like=True, tag=37, gc=False):
+    """Uses up a ticket; answered by 1, or by 0 if it is not good (any more).
+
+    Attributes:
+        nonce: names the ticket.
+        expires: seconds since the epoch, after which nobody takes it.
+    """
+
+    request: int
+    nonce: str
+    expires: float
+
+
+class Recheck(msgspec.Struct, array_like=True, tag=38, gc=False):
+    """A user may have changed: workers are to look whether its connections may stay.
+
+    Answered by the number of connections.
+
+    Attributes:
+        user: as in :class:`Accept`.
+    """
+
+    request: int
+    user: str
+
+
 class Publication(msgspec.Struct, array_like=True, frozen=True):
     """What a group's history has of a publication.
 
@@ -625,7 +660,7 @@ class Recent(msgspec.Struct, array_like=True, frozen=True):
 
 
 #: What a publisher says. Each is answered on the DEALER that it came on.
-PublisherMessage = Publish | Expel | GetHistory | GetPosition | GetPresence
+PublisherMessage = Publish | Expel | GetHistory | GetPosition | GetPresence | UseTicket | Recheck
 
 
 # ---------------------------------------------------------------- answers on the replies link
@@ -644,7 +679,8 @@ class Answer(msgspec.Struct, array_like=True, tag=2, gc=False):
     Attributes:
         value: encoded; :class:`Position` for :class:`Publish` and :class:`GetPosition`,
             :class:`Recent` for :class:`GetHistory`, a list of :class:`Present` for
-            :class:`GetPresence`, a number for :class:`Expel`.
+            :class:`GetPresence`, a number for :class:`Expel`,
+            :class:`UseTicket` and :class:`Recheck`.
     """
 
     request: int

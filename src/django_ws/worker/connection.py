@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .. import conf
+from .. import conf, tickets
 from ..base import WebSocketHandler
 from ..deferral import defer, in_transaction
 from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
@@ -238,6 +238,15 @@ class WorkerConnection:
 
     def refresh_user(self) -> None:
         self.request.refresh_user()
+
+    def ticket_user(self) -> bool:
+        if b"ticket" not in self._handshake:
+            return False  # so nothing is decoded
+        handshake = self.handshake
+        ticket = tickets.find(handshake.query, handshake.auth)
+        if ticket:
+            self.request.use_ticket(ticket, tickets.use_up)
+        return bool(ticket)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -520,6 +529,15 @@ class WorkerConnection:
         if self._identity != (user, session) and self.link.version >= 2:
             self._identity = (user, session)
             self.link.put(Identity(self.conn, user, session))
+
+    def let_in_and_close(self, code: int, reason: str) -> None:
+        """It said no, in words that a browser can read: by a close frame."""
+        if self.subprotocol is None:
+            # A browser takes no connection without one of those that it has offered.
+            self.subprotocol = next(iter(self.handshake.subprotocols), None)
+        self._buffer = []
+        self.accept("", "")
+        self.close(code, reason)
 
     def refuse(self, status: int, reason: str) -> None:
         """It said no."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from django.core.exceptions import PermissionDenied
 
+from .. import auth
 from ..base import Connection, InvalidMessage, WebSocketHandler
 from ..exceptions import ConnectionClosed, Reject, RequestError
 
@@ -35,6 +36,51 @@ class Host(Connection, Protocol):
             code: 0 for success; else ``value`` has words.
         """
 
+    def ticket_user(self) -> bool:
+        """Take the user of the ticket that the client has brought. False without a ticket.
+
+        Raises:
+            Reject: It is none, is for something else, too old, or used up.
+        """
+
+
+class Check:
+    """The check of who may connect, as the hook ``authorize`` runs it.
+
+    Attributes:
+        then: the hook that is next.
+        ran: it came to its end, and found nothing.
+    """
+
+    __slots__ = ("_handler", "_host", "ran", "then")
+
+    def __init__(self, handler: WebSocketHandler, host: Host, then: str) -> None:
+        self._handler = handler
+        self._host = host
+        self.then = then
+        self.ran = False
+
+    def __call__(self) -> None:
+        """Find out who it is, and whether they may.
+
+        Raises:
+            Reject: They may not.
+        """
+        handler = self._handler
+        user = None
+        if _authenticates(type(handler)):
+            user = handler.authenticate()
+            if user is not None:
+                handler.user = user
+        if user is None and self.then == "on_connect":
+            self._host.ticket_user()
+        auth.authorize(handler)
+        self.ran = True
+
+
+def _authenticates(handler_class: type[WebSocketHandler]) -> bool:
+    return handler_class.authenticate is not WebSocketHandler.authenticate
+
 
 class Refusal(Exception):
     """``on_connect`` refused.
@@ -42,12 +88,14 @@ class Refusal(Exception):
     Attributes:
         status: HTTP status.
         reason: for the status line and the body.
+        close: the browser is to be let in, and closed at once with this code; 0 if it is not.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, close: int = 0) -> None:
         super().__init__(f"{status} {reason}".rstrip())
         self.status = status
         self.reason = reason
+        self.close = close
 
 
 class Lifecycle:
@@ -65,9 +113,10 @@ class Lifecycle:
         handler: the instance; not there until :meth:`connect` or :meth:`restore` has made it.
         made: whether it is there.
         opened: whether ``on_open`` has had its message.
+        refused: the connection is only there for its close code to arrive; no hook runs.
     """
 
-    __slots__ = ("handler", "handler_class", "host", "made", "opened", "reraise")
+    __slots__ = ("handler", "handler_class", "host", "made", "opened", "refused", "reraise")
 
     handler: WebSocketHandler
 
@@ -78,6 +127,7 @@ class Lifecycle:
         self.host = host
         self.made = False
         self.opened = False
+        self.refused = False
         self.reraise = reraise
 
     # ------------------------------------------------------------------ what happens
@@ -93,7 +143,7 @@ class Lifecycle:
             self._instantiate()
         except BaseException as exception:
             raise self._refusal(exception) from None
-        return "on_connect", ()
+        return "authorize", (Check(self.handler, self.host, "on_connect"),)
 
     def restore(
         self, opened: bool, ended: bool, furnish: Callable[[WebSocketHandler], None]
@@ -111,7 +161,11 @@ class Lifecycle:
             furnish(self.handler)
         except BaseException as exception:
             return self._failed("on_restore", exception)
-        return None if ended else ("on_restore", ())
+        if ended:
+            return None
+        if _authenticates(self.handler_class):
+            return "authorize", (Check(self.handler, self.host, "on_restore"),)
+        return "on_restore", ()
 
     def message(self, data: str | bytes) -> Call | None:
         """A message came: the first one is ``on_open``'s."""
@@ -144,6 +198,8 @@ class Lifecycle:
 
     def close(self) -> Call | None:
         """The connection is closed."""
+        if self.refused:
+            return None
         if not self.made:
             try:
                 self._instantiate()
@@ -164,6 +220,8 @@ class Lifecycle:
             What is to be run next.
         """
         hook, args = call
+        if hook == "authorize":
+            return self._authorized(call)
         if hook == "on_request":
             return self._answer(call, 0, result)
         if hook == "on_event":
@@ -176,7 +234,7 @@ class Lifecycle:
             return "on_message", args
         if hook == "on_connect":
             if result is False:
-                raise Refusal(403, "")
+                raise self._refuse(403, "")
             if result is not None and result is not True:
                 return self.raised(
                     call,
@@ -203,6 +261,8 @@ class Lifecycle:
                 raise exception
             self.log(hook, exception)
             return self._answer(call, 4500, "internal error")
+        if hook == "authorize":
+            return self._not_authorized(call, exception)
         if hook == "on_connect":
             raise self._refusal(exception) from None
         if hook == "on_error":
@@ -237,6 +297,36 @@ class Lifecycle:
 
     # ------------------------------------------------------------------ inside
 
+    def _authorized(self, call: Call) -> Call | None:
+        """The check is over; run it, if a ``dispatch`` has kept it from running."""
+        check: Check = call[1][0]
+        if not check.ran:
+            try:
+                check()
+            except BaseException as exception:
+                return self._not_authorized(call, exception)
+        return check.then, ()
+
+    def _not_authorized(self, call: Call, exception: BaseException) -> Call | None:
+        check: Check = call[1][0]
+        handler = self.handler
+        if (
+            isinstance(exception, AttributeError)
+            and exception.obj is handler
+            and exception.name == "authorize"
+            and not check.ran
+        ):
+            return self._authorized(call)  # a dispatch that looks for the method by itself
+        if check.then == "on_connect":
+            raise self._refusal(exception, "authorize") from None
+        if isinstance(exception, Reject) and exception.status in (401, 403):
+            self.host.close(4000 + exception.status, exception.reason)
+            return None
+        return self._failed("authorize", exception)
+
+    def _refuse(self, status: int, reason: str) -> Refusal:
+        return Refusal(status, reason, auth.close_code(self.host.namespace, status))
+
     def _answer(self, call: Call, code: int, value: object) -> Call | None:
         """Answer a call; what cannot be encoded is an error of its hook."""
         try:
@@ -253,17 +343,17 @@ class Lifecycle:
         self.handler = handler
         self.made = True
 
-    def _refusal(self, exception: BaseException) -> Refusal:
+    def _refusal(self, exception: BaseException, hook: str = "on_connect") -> Refusal:
         """What leaves ``on_connect`` says to the browser."""
         if isinstance(exception, Reject):
-            return Refusal(exception.status, exception.reason)
+            return self._refuse(exception.status, exception.reason)
         if isinstance(exception, PermissionDenied):
-            return Refusal(403, "")
+            return self._refuse(403, "")
         if isinstance(exception, ConnectionClosed):
             return Refusal(500, "")  # it went away while the hook ran: nobody sees the status
         if self.reraise:
             raise exception
-        self.log("on_connect", exception)
+        self.log(hook, exception)
         return Refusal(500, "")
 
     def _failed(self, hook: str, exception: BaseException) -> Call | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +13,7 @@ from django.http.cookie import parse_cookie
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject, cached_property, empty
 
-from .. import conf
+from .. import conf, tickets
 from ..wire.identity import session_digest
 from ..wire.messages import Handshake
 from .session import session_class
@@ -51,7 +52,10 @@ class HandshakeRequest(HttpRequest):
         self._found: tuple[str, str] | None = None  # user and key of the session as last read
         self._user: User | None = None
         self._user_key = user_key
-        self._set = False  # the user was assigned, so the session does not tell who it is
+        # Of an assigned user; of a ticket's, also what holds it: digests of hash and session.
+        source = user_key.split("\0")[2:]
+        self._set = bool(source)  # the user was assigned, so the session does not tell who it is
+        self._ticket = (source[1], source[2]) if len(source) == 3 else None
         self._stale = False  # the session's user may have changed since the hook read it
         self.method = "GET"
         self.META = _meta(handshake)
@@ -108,12 +112,20 @@ class HandshakeRequest(HttpRequest):
     def user(self, user: User) -> None:
         self._user = user
         self._set = True
+        self._ticket = None
+
+    def use_ticket(self, text: str, spend: Callable[[str, float], bool]) -> None:
+        """Make the bearer of a ticket the user; arguments and exceptions as of
+        :func:`.tickets.read`."""
+        ticket, self.user = tickets.read(text, self._handshake.namespace, spend)
+        self._ticket = ticket.digest, ticket.session
 
     def refresh_user(self) -> None:
         """Load :attr:`user` anew, from the session as it is by then, at its next use."""
         self._user = None
         self._user_key = ""
         self._set = False
+        self._ticket = None
         self._stale = True
         self._found = None
         if self._session is not None and not self._session.modified:
@@ -136,7 +148,10 @@ class HandshakeRequest(HttpRequest):
         user = self._user
         if user is None or (isinstance(user, SimpleLazyObject) and user._wrapped is empty):
             return self._user_key
-        return user_key(user)
+        key = user_key(user)
+        if not self._set or not key:
+            return key
+        return "\0".join((key, "ticket", *self._ticket) if self._ticket else (key, "set"))
 
     def identity(self) -> tuple[str, str]:
         """Whose connection it is, as far as possible by the session's data alone.
@@ -146,9 +161,12 @@ class HandshakeRequest(HttpRequest):
             nobody and without a session.
         """
         user, key = self._in_session()
+        digest = session_digest(key)
         if self._set:
-            user = user_id(self._user)
-        return user, session_digest(key)
+            user = user_id(self._user) if self._user is not None else self._user_key.split("\0")[1]
+            if self._ticket:
+                digest = self._ticket[1]
+        return user, digest
 
     def _in_session(self) -> tuple[str, str]:
         """Primary key of the session's user, and the session's key."""

@@ -7,6 +7,7 @@ import logging
 from ..wire.messages import (
     TEXT,
     Call,
+    Close,
     Connect,
     Disconnect,
     Event,
@@ -60,7 +61,7 @@ def handle(connection: WorkerConnection, event: Event) -> bool:
         elif isinstance(event, (Connect, Disconnect, Restore)):
             seq = event.seq
             alive = _begin_or_end(connection, event)
-            if alive:
+            if alive and not connection.lifecycle.refused:
                 saved = _save(connection)
         else:
             alive = _give_back(connection)
@@ -116,6 +117,10 @@ def _connect(connection: WorkerConnection) -> bool:
         if not isinstance(error, Refusal):
             logger.exception("%s: connection %s failed", connection.namespace, connection.id)
             error = Refusal(500, "")
+        if error.close:
+            connection.lifecycle.refused = True
+            connection.let_in_and_close(error.close, error.reason)
+            return True
         connection.refuse(error.status, error.reason)
         return False
     connection.accept(user, session)
@@ -136,6 +141,10 @@ def _identity(connection: WorkerConnection) -> tuple[str, str]:
 
 def _give_back(connection: WorkerConnection) -> bool:
     """Give the connection back, or close it if only this process can continue it."""
+    if connection.lifecycle.refused:
+        # It ends in a moment, and nobody else knows that on_close is not to run.
+        connection.link.put(Close(connection.conn, connection.close_code or 1000, ""))
+        return True
     handover = connection.handover
     if not handover.movable:
         _save(connection, at_once=True)  # what was too large the last time may fit by now

@@ -40,7 +40,8 @@ def user_key(user: User) -> str:
 
     Returns:
         Path of the authentication backend, NUL, primary key; empty for an anonymous user, for one
-        that is not loaded yet, and for one that is no model, which nobody else could load.
+        that is not loaded yet, and for one that is no model, which nobody else could load. For one
+        that does not come from the session, :mod:`.request` appends where it comes from.
     """
     if isinstance(user, SimpleLazyObject) and user._wrapped is empty:
         return ""
@@ -61,7 +62,7 @@ def load_user(key: str) -> User:
     from django.contrib import auth
     from django.contrib.auth.models import AnonymousUser
 
-    backend, _, pk = key.partition("\0")
+    backend, pk, *_ = f"{key}\0".split("\0")
     if not backend:
         # A user that a handler set by itself; as login() does with a single backend.
         backend = conf.authentication_backends()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -29,9 +30,12 @@ from django_ws.wire.messages import (
     Present,
     Publish,
     Recent,
+    Recheck,
     Restore,
+    Revalidate,
     Role,
     Send,
+    UseTicket,
 )
 from tests.unit.gateway.fakes import FakeClient, FakeWorker, World
 
@@ -180,6 +184,21 @@ def test_a_message_to_a_user_reaches_each_of_its_connections(world: World) -> No
     publisher(world, Publish(4, "", TEXT, b"x", user="7"))
     assert [client.got for client in clients] == [[b"x"], [b"x"], []]
     assert answers(world)[-1].request == 4
+
+
+def test_a_ticket_is_used_up_once(world: World) -> None:
+    use = UseTicket(3, "n" * 32, time.time() + 60)
+    publisher(world, use)
+    publisher(world, use)
+    assert [value(answer, int) for answer in answers(world)] == [1, 0]
+
+
+def test_the_workers_of_a_user_are_asked_whether_it_may_stay(world: World) -> None:
+    worker = world.worker()
+    (session, _), _ = world.connection(worker, user="7"), world.connection(worker, user="8")
+    publisher(world, Recheck(3, "7"))
+    assert [value(answer, int) for answer in answers(world)] == [1]
+    assert worker.take() == [Revalidate(session.conn)]
 
 
 def test_another_project_is_told_so(world: World) -> None:

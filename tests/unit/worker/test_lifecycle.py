@@ -47,6 +47,9 @@ class FakeHost:
             self.close_code, self.close_reason = code, reason
             self.log.append((code, reason))
 
+    def ticket_user(self) -> bool:
+        return False
+
     def browser_leaves(self) -> None:
         self.closed = True
         self.close_code = 1001
@@ -141,7 +144,7 @@ def calls(lifecycle: Life) -> list[Any]:
 def test_none_and_true_accept(verdict: Any) -> None:
     lifecycle, host = life(on_connect=verdict)
     lifecycle.connect()
-    assert host.log == ["<", ">"]
+    assert host.log == ["<", ">", "<", ">"]
 
 
 @pytest.mark.parametrize("verdict", [0, 1, "", "no"])
@@ -191,7 +194,7 @@ def test_a_refusal_has_a_status(outcome: Any, status: int, reason: str) -> None:
     with pytest.raises(Refusal) as caught:
         lifecycle.connect()
     assert (caught.value.status, caught.value.reason) == (status, reason)
-    assert host.log == ["<", ">"]
+    assert host.log == ["<", ">", "<", ">"]
 
 
 def test_a_handler_that_cannot_be_made_refuses_with_500(caplog: pytest.LogCaptureFixture) -> None:
@@ -281,7 +284,7 @@ def test_each_hook_is_surrounded_and_goes_through_dispatch() -> None:
     lifecycle, host = connected(Wrapped)
     lifecycle.message("1")
     lifecycle.close()
-    assert seen == ["on_connect", "on_open", "on_message", "on_close"]
+    assert seen == ["authorize", "on_connect", "on_open", "on_message", "on_close"]
     assert host.log == ["<", ">"] * 3
 
 

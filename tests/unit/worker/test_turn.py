@@ -6,12 +6,14 @@ import threading
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 
-from django_ws.base import WebSocketHandler
+from django_ws.base import Reject, WebSocketHandler
 from django_ws.wire.messages import (
     TEXT,
     WIRE_VERSION,
     Accept,
+    Close,
     Connect,
     Disconnect,
     Message,
@@ -140,6 +142,45 @@ def test_what_was_too_large_moves_once_it_fits(world: World) -> None:
     (released,) = world.said()
     assert released.snapshot.movable
     assert b"x" * 100 in released.snapshot.state
+
+
+def test_a_refusal_that_a_browser_can_read_is_a_close_frame_and_runs_no_hook(
+    world: World, settings: LazySettings
+) -> None:
+    settings.DEFAULT_WS_HANDLERS = {
+        "default": {"handler": "tests.handlers.Echo", "refuse": "close"}
+    }
+
+    def refuse(self: Any) -> bool:
+        self.send("not to be seen")
+        return False
+
+    kind = handler(on_connect=refuse, on_close=lambda self: self.note("closed"))
+    connection = world.connection(kind)
+    assert handle(connection, Connect(1, 1, "default", HANDSHAKE))
+    assert world.said() == [Accept(1, "", "", ""), Close(1, 4403, "")]
+    assert handle(connection, Message(1, 2, TEXT, b"x"))
+    # Nobody else would know that on_close is not to run, so it is not given back.
+    assert handle(connection, Release(1))
+    assert world.said() == [Close(1, 4403, "")]
+    assert not handle(connection, Disconnect(1, 3, 4403, ""))
+    assert kind.log == []
+    assert not world.link.connections
+
+
+def test_who_it_is_is_asked_again_where_another_worker_goes_on(world: World) -> None:
+    kind = handler(on_restore=lambda self: self.note(self.user))
+    kind.authenticate = lambda self: "ann"  # type: ignore[method-assign]
+    world.restored(kind, Snapshot())
+    assert kind.log == [(1, "ann")]
+
+    def expired(self: Any) -> None:
+        raise Reject(401, "expired")
+
+    kind.authenticate = expired  # type: ignore[method-assign]
+    connection = world.restored(kind, Snapshot())
+    assert (connection.close_code, connection.close_reason) == (4401, "expired")
+    assert kind.log == [(1, "ann")]
 
 
 def test_a_refused_connection_is_over(world: World) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
-from ...wire.messages import Expel, Position, Present, Publication, Publish, Recent
+from ...wire.messages import Expel, Position, Present, Publication, Publish, Recent, Recheck
 
 __all__ = ["JOIN", "LEAVE", "MAX_RECENT", "Done", "Engine", "Failure", "Listener"]
 
@@ -51,7 +51,7 @@ class Listener(Protocol):
             exclude: id of the connection that does not get it; empty for none.
         """
 
-    def spread(self, message: Publish | Expel) -> int:
+    def spread(self, message: Publish | Expel | Recheck) -> int:
         """What concerns connections wherever they are; returns to how many here it applied."""
 
 
@@ -114,7 +114,7 @@ class Engine(Protocol):
     def presence(self, group: str, done: Done[list[Present]]) -> None:
         """Who is in a group, in the order in which they came."""
 
-    def spread(self, message: Publish | Expel, done: Done[int] | None = None) -> None:
+    def spread(self, message: Publish | Expel | Recheck, done: Done[int] | None = None) -> None:
         """Hand something to every gateway; answered by the number of connections it applied to."""
 
     def expire(self) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from ...group_patterns import Lookup
 from ...options import GroupConfig
-from ...wire.messages import TEXT, Expel, Position, Present, Publication, Publish, Recent
+from ...wire.messages import TEXT, Expel, Position, Present, Publication, Publish, Recent, Recheck
 from .base import JOIN, LEAVE, Done, Listener
 from .histories import Histories
 from .roster import Roster
@@ -135,7 +135,7 @@ class Memory:
 
     # ------------------------------------------------------------------ everything else
 
-    def spread(self, message: Publish | Expel, done: Done[int] | None = None) -> None:
+    def spread(self, message: Publish | Expel | Recheck, done: Done[int] | None = None) -> None:
         number = self._listener.spread(message)
         if done is not None:
             done(number)
