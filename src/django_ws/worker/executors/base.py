@@ -208,7 +208,11 @@ class Executor(HookRunner, abc.ABC):
         # In this order: whoever still finds it False has put what the poll sends first.
         self.patient = not busy or self._silent >= SILENT_POLLS
         events = self.poll(0.2 if self.patient else 0.005)
-        self._silent = 0 if events else self._silent + 1
+        if events:
+            self.patient = False  # the next look comes at once, behind what these events begin
+            self._silent = 0
+        else:
+            self._silent += 1
         return events
 
     def guarded(self, loop: Callable[[], None]) -> None:
