@@ -72,7 +72,8 @@ class Client:
         """Be gone without a close frame, by a reset."""
         raw = self.socket.socket
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raw.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # the client may have closed it meanwhile
+            raw.shutdown(socket.SHUT_RDWR)
         raw.close()
 
     def notes(self, *what: str) -> list[list[object]]:
