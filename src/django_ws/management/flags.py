@@ -73,8 +73,8 @@ def add_worker_flags(parser: ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="N",
-        help="An elastic pool: at most N hooks of a worker block at a time (the default mode; 256). "
-        "While N do, messages wait and new connections get 503.",
+        help="An elastic pool (the default mode): at most N hooks of a worker block at a time, 256 "
+        "by default. While N do, messages wait and new connections get 503.",
     )
     modes.add_argument(
         "--threaded",
