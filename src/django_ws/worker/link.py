@@ -49,8 +49,8 @@ class GatewayLink(Outbox, Generic[C]):
     """Replies to one incarnation of a gateway. Any thread may put and flush.
 
     Two locks, so that handlers never wait for a send that is under way: ``lock`` guards the
-    outbox, ``_send_lock`` the socket and the numbering, taken in the order send lock, lock. Once the
-    gateway is lost, the link swallows what is put: nobody could read it.
+    outbox, ``_send_lock`` the socket and the numbering, taken in the order send lock, lock. Once
+    the gateway is lost, the link swallows what is put: nobody could read it.
 
     Args:
         number: what :class:`.Hello` calls this link; another one each time it was down, so that
