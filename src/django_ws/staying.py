@@ -1,7 +1,7 @@
 """Who may stay: tells the gateways who has logged out, and whose users have changed.
 
-Goes by Django's signals, in whatever process they are sent: a view, the admin, a shell, a task. What
-no signal tells (``QuerySet.update()``, raw SQL, other services), the setting ``REVALIDATE`` finds.
+Goes by Django's signals, in whatever process they are sent: a view, the admin, a shell, a task.
+What no signal tells (``QuerySet.update()``, raw SQL, other services), ``REVALIDATE`` finds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger("django_ws.publishing")
 #: How a connection is closed whose session or user may not stay.
 LOGGED_OUT = (4401, "logged out")
 
-#: Users of a group who are looked at when its permissions change; the rest is left to ``REVALIDATE``.
+#: Users of a group who are looked at when its permissions change; others only by ``REVALIDATE``.
 MAX_USERS = 10_000
 
 _UID = "django_ws.staying"
@@ -49,7 +49,7 @@ def connect_signals() -> None:
             post_delete.connect(_deleted, sender=model, dispatch_uid=_UID)
     for name in ("groups", "user_permissions"):
         field = getattr(user_model, name, None)
-        if hasattr(field, "through"):
+        if field is not None and hasattr(field, "through"):
             m2m_changed.connect(_granted, sender=field.through, dispatch_uid=_UID)
     if hasattr(getattr(user_model, "groups", None), "through"):
         from django.contrib.auth.models import Group

@@ -18,9 +18,7 @@ class Recent:
         now: seconds of some clock.
     """
 
-    def __init__(
-        self, seconds: float, now: Callable[[], float], limit: int = MAX_RECENT
-    ) -> None:
+    def __init__(self, seconds: float, now: Callable[[], float], limit: int = MAX_RECENT) -> None:
         self._seconds = seconds
         self._now = now
         self._limit = limit
