@@ -16,7 +16,6 @@ from django.contrib.auth.signals import user_logged_out
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
-from . import outlet
 from .wire.identity import session_digest
 from .wire.messages import Expel, Recheck
 
@@ -77,7 +76,7 @@ def _logged_out(request: Any, **kwargs: Any) -> None:
     """The signal comes before the session is deleted: hence ``over``."""
     key = getattr(getattr(request, "session", None), "session_key", None)
     if key:
-        outlet.tell([Expel(0, "", session_digest(key), "", "", *LOGGED_OUT, True)], None)
+        _tell([Expel(0, "", session_digest(key), "", "", *LOGGED_OUT, True)], None)
 
 
 @_quietly
@@ -108,7 +107,7 @@ def _granted(
         if action.startswith("post_"):
             _recheck(instance, using)
     elif action in ("post_add", "post_remove"):
-        _tell(map(str, pk_set or ()), using)
+        _recheck_by_pk(pk_set or (), using)
     elif action == "pre_clear":  # afterwards nobody knows who it was
         _recheck_all(instance, using)
 
@@ -144,7 +143,7 @@ def _recheck(user: Model, using: str) -> None:
     from django.contrib.auth import get_user_model
 
     # Not by its own primary key: that of a model which inherits has another name.
-    _tell([str(get_user_model()._meta.pk.value_to_string(user))], using)
+    _recheck_by_pk([get_user_model()._meta.pk.value_to_string(user)], using)
 
 
 def _recheck_all(owner: Model, using: str) -> None:
@@ -158,10 +157,15 @@ def _recheck_all(owner: Model, using: str) -> None:
         logger.warning(
             "over %d users of %r have changed: the rest is left to REVALIDATE", MAX_USERS, owner
         )
-    _tell(map(str, found[:MAX_USERS]), using)
+    _recheck_by_pk(found[:MAX_USERS], using)
 
 
-def _tell(users: Iterable[str], using: str) -> None:
-    messages = [Recheck(0, user) for user in users]
+def _recheck_by_pk(users: Iterable[object], using: str) -> None:
+    _tell([Recheck(0, str(user)) for user in users], using)
+
+
+def _tell(messages: list[Expel | Recheck], using: str | None) -> None:
+    from . import outlet  # not before it is needed: ZeroMQ is none of most commands' affair
+
     if messages:
         outlet.tell(messages, using)
