@@ -80,6 +80,9 @@ OPTIONS: dict[str, Option] = {
     "ON_NO_GATEWAY": Option(
         kinds.no_gateway, ("publisher",), "`raise`, or `drop` publications that no gateway takes."
     ),
+    "REVALIDATE": Option(
+        kinds.seconds, ("worker",), "Seconds in which each connection's user is looked at again."
+    ),
     "PUBLIC_URL": Option(kinds.public_url, _SELF, "Where browsers reach the gateway."),
     "ALLOWED_ORIGINS": Option(kinds.origins, ("gateway",), "Origins of pages on other hosts."),
     "ALLOW_MISSING_ORIGIN": Option(

@@ -227,6 +227,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         pool_size: threads whose hooks may block at a time in pool mode.
         fingerprints: digests of the gateway's settings as this worker found them.
         groups: as of :class:`GatewayConfig`.
+        revalidate: seconds in which each connection is looked at once, whether its user may stay;
+            0 for only when something is known to have changed.
     """
 
     project: str
@@ -240,6 +242,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
     groups: dict[str, GroupConfig] = {}
+    revalidate: float = 0.0
 
 
 class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):

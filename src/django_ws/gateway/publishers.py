@@ -135,6 +135,8 @@ class Requests:
             return len(members)
         if isinstance(message, Recheck):
             return self._sessions.recheck(message.user)
+        if message.over and message.session:
+            self._sessions.over(message.session)
         conn = self._groups.conn_of(message.id)
         if message.id and not conn:
             return 0  # another gateway's

@@ -16,6 +16,7 @@ from ..base import WebSocketHandler
 from ..deferral import defer, in_transaction
 from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
 from ..publications import Position
+from ..staying import LOGGED_OUT
 from ..wire import messages as wire
 from ..wire.codec import decode_handshake
 from ..wire.messages import (
@@ -111,6 +112,10 @@ class WorkerConnection:
         over: the last hook has run, so an event that comes all the same is dropped.
         unconfirmed: bytes sent and not confirmed; guarded by the link's lock.
         loaded_request: :attr:`request`, if anybody has asked for it.
+        owner: user and session, as of :class:`.Accept`; empty while it is not accepted.
+        user_seen: tells the state in which its user was seen last; the revalidation's.
+        user_changes: ``on_user_changed`` is to run; set by whoever asks for that, cleared by the
+            thread that runs it.
         thread: what the executor needs in order to find the stack of the running hook.
         hook_started: ``time.monotonic()`` at which the running hook began; 0 while none runs.
     """
@@ -144,11 +149,14 @@ class WorkerConnection:
         "loaded_request",
         "namespace",
         "over",
+        "owner",
         "queue",
         "runner",
         "subprotocol",
         "thread",
         "unconfirmed",
+        "user_changes",
+        "user_seen",
     )
 
     def __init__(
@@ -174,6 +182,9 @@ class WorkerConnection:
         self.closing = False
         self.closed_here = False
         self.over = False
+        self.owner = ("", "")
+        self.user_seen = 0
+        self.user_changes = False
         self.close_code: int | None = None
         self.close_reason = ""
         self.subprotocol: str | None = None
@@ -511,6 +522,8 @@ class WorkerConnection:
         try:
             if self.loaded_request is not None or hygiene.thread.saves_sessions:
                 self.request.end_hook(failed)
+                if self.request.lost and self.owner[1]:
+                    self.close(*LOGGED_OUT)
         finally:
             if hygiene.thread.dirty:
                 hygiene.tidy()
@@ -559,7 +572,7 @@ class WorkerConnection:
 
     def accept(self, user: str, session: str) -> None:
         """It said yes; what it sent goes out behind that."""
-        self._identity = (user, session)
+        self._identity = self.owner = (user, session)
         with self.link.lock:
             # Other threads may be sending, and nothing may overtake what they sent before.
             buffer, self._buffer = self._buffer or [], None
@@ -568,7 +581,7 @@ class WorkerConnection:
     def identify(self, user: str, session: str) -> None:
         """Tell the gateway whose connection it is, if that has changed with a hook."""
         if self._identity != (user, session) and self.link.version >= 2:
-            self._identity = (user, session)
+            self._identity = self.owner = (user, session)
             self.link.put(Identity(self.conn, user, session))
 
     def let_in_and_close(self, code: int, reason: str) -> None:
@@ -608,6 +621,7 @@ class WorkerConnection:
         self.groups = frozenset(event.groups)
         self.unconfirmed = event.window
         self._info = event.info
+        self.owner = (event.user, event.session)
 
     def stack(self) -> str:
         """Where the running hook is, as a traceback has it; for logs."""
