@@ -31,6 +31,7 @@ from .options import (
     DEFAULT_WEBSOCKET_URL,
     MAX_IPC_PATH,
     GatewayConfig,
+    GroupConfig,
     Limits,
     NamespaceConfig,
     PublisherConfig,
@@ -46,6 +47,7 @@ __all__ = [
     "Problem",
     "Settings",
     "authentication_backends",
+    "groups",
     "handler_paths",
     "home",
     "inherit_home",
@@ -120,6 +122,15 @@ def mode(flags: Mapping[str, object]) -> str:
 def limits() -> Limits:
     """The limits alone, for code that runs a handler without a gateway."""
     return _limits(_values({}, []))
+
+
+def groups() -> dict[str, GroupConfig]:
+    """What is kept of which groups, for code that runs handlers without a gateway.
+
+    Raises:
+        ImproperlyConfigured: It is wrong.
+    """
+    return cast("dict[str, GroupConfig]", _one("GROUPS", {}))
 
 
 def publisher() -> PublisherConfig:
