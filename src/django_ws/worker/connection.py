@@ -46,7 +46,7 @@ from . import hygiene
 from .handover import Handover
 from .lifecycle import Lifecycle, Stranger
 from .link import GatewayLink
-from .payloads import Payload, pack
+from .payloads import Payload, pack, pack_info
 from .request import HandshakeRequest
 
 if TYPE_CHECKING:
@@ -57,9 +57,6 @@ __all__ = ["Link", "Runner", "WorkerConnection"]
 
 #: Seconds to wait for a gateway that makes a connection a member.
 JOIN_TIMEOUT = 1.0
-
-#: Bytes of what presence shows of a connection.
-MAX_INFO = 4096
 
 
 class Runner(Protocol):
@@ -471,9 +468,7 @@ class WorkerConnection:
         return json.loads(self._info) if self._info else None
 
     def show(self, info: object) -> None:
-        data = pack(info).data
-        if len(data) > MAX_INFO:
-            raise ValueError(f"info has {len(data)} bytes, over the limit of {MAX_INFO}")
+        data = pack_info(info)
         if data != self._info:
             self._info = data
             if self.link.version >= 2:
