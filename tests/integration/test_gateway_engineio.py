@@ -413,14 +413,14 @@ def fill(server: Gateway) -> None:
 
 @pytest.mark.parametrize("max_pending", [2**20, 2**26])
 def test_who_takes_a_long_answer_is_alive(max_pending: int) -> None:
-    limits = {"ping_interval": 0.2, "ping_timeout": 0.2, "send_timeout": 0.5}
+    limits = {"ping_interval": 0.5, "ping_timeout": 0.5, "send_timeout": 0.6}
     limits["max_pending"] = max_pending
     with serving(**limits, handshake_timeout=0) as server, polled(server, RAW) as client:
         sock = client._polls.sock
         fill(server)
         client.begin_poll()
         size = 0
-        until = time.monotonic() + 1.2
+        until = time.monotonic() + 1.5
         while time.monotonic() < until:
             size += len(sock.recv(65536))
             time.sleep(0.01)
