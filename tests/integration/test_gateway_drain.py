@@ -36,7 +36,8 @@ def test_nobody_new_is_let_in() -> None:
             pending.send(request(server.port))
             wait_until(lambda: len(server.registry.sessions) == 2)
             server.drain(3.0)
-            assert pending.head()[0] == 503
+            status, _, headers = pending.head()
+            assert (status, headers["retry-after"]) == (503, "1")
             assert server.ended() == (1006, "")
             status, body = late.refused()
             assert (status, body) == (503, "This server is shutting down.\n")
