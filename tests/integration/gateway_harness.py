@@ -132,7 +132,8 @@ class Gateway:
             self._ready.set()
             return
         self._ready.set()
-        await self.server.drain(await self._stop)
+        seconds, renewal = await self._stop
+        await self.server.drain(seconds, renewal=renewal)
 
     def start(self) -> None:
         self._thread.start()
@@ -151,7 +152,11 @@ class Gateway:
 
     def drain(self, seconds: float) -> None:
         """Begin to drain."""
-        self.call(lambda: self._stop.done() or self._stop.set_result(seconds))
+        self.call(lambda: self._stop.done() or self._stop.set_result((seconds, False)))
+
+    def renew(self, seconds: float) -> None:
+        """Begin to drain, because another one takes its place."""
+        self.call(lambda: self._stop.set_result((seconds, True)))
 
     def join(self) -> None:
         self._thread.join(2 * DEADLINE)

@@ -152,8 +152,12 @@ class Command:
 
     def gateway(self) -> psutil.Process:
         """The gateway process."""
-        (gateway,) = self._role("gateway")
+        (gateway,) = self.gateways()
         return gateway
+
+    def gateways(self) -> list[psutil.Process]:
+        """The gateway processes."""
+        return self._role("gateway")
 
     def _role(self, role: str) -> list[psutil.Process]:
         found = []
