@@ -206,6 +206,7 @@ class Sessions:
         session.accept(accept)
         worker.handshakes.discard(session.conn)
         self.identify(session, accept.user, accept.session)
+        self.groups.changed(session)  # what it has joined in on_connect
         if worker.health is Health.RETIRING:
             session.ask_back()
         self.dispatch()

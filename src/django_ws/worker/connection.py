@@ -472,15 +472,16 @@ class WorkerConnection:
         if data != self._info:
             self._info = data
             if self.link.version >= 2:
-                self._put(Info(self.conn, data))
+                # Ahead of the acceptance, with which its groups hear of it.
+                self._put(Info(self.conn, data), aside=False)
 
     def first(self) -> bool:
         """Whether the message at hand is the connection's first; from now on none is."""
         before, self.lifecycle.opened = self.lifecycle.opened, True
         return not before
 
-    def _put(self, reply: WorkerMessage) -> None:
-        if self._buffer is None or not self._put_aside(reply):
+    def _put(self, reply: WorkerMessage, aside: bool = True) -> None:
+        if not (aside and self._buffer is not None and self._put_aside(reply)):
             self.link.put(reply)
             self.executor.sent(self.link)
             if self.link.congested:
