@@ -93,6 +93,10 @@ OPTIONS: dict[str, Option] = {
     "MAX_CONNECTIONS": Option(kinds.limit, _LIMITS, "Connections in all."),
     "MAX_CONNECTIONS_PER_IP": Option(kinds.limit, _LIMITS, "Connections from one address."),
     "MAX_CONNECTIONS_PER_USER": Option(kinds.limit, _LIMITS, "Connections of one user."),
+    "SESSION_TTL": Option(
+        kinds.seconds, _LIMITS, "Seconds that a session waits for a client that was cut off."
+    ),
+    "MAX_PARKED": Option(kinds.limit, _LIMITS, "Sessions that wait so; beyond it the oldest ends."),
     "MESSAGE_RATE": Option(kinds.rate, _LIMITS, "Messages per second from one connection."),
     "HANDSHAKE_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds until `on_connect` has decided."),
     "PING_INTERVAL": Option(kinds.seconds, _LIMITS, "Seconds between pings."),

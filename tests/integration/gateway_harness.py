@@ -74,6 +74,7 @@ class FakeRegistry:
         self.answer: Accept | Refuse | None = Accept(0, "")
         self.error: type[Exception] | None = None
         self.drained = self.closed = False
+        self.incarnation = "fake"
 
     def connect(self, handshake: Handshake) -> FakeSession:
         if self.error is not None:

@@ -22,9 +22,10 @@ from ..wire.messages import (
     Revalidate,
 )
 from .counters import Counters
-from .groups import Groups, Turn
+from .groups import Groups, Joining, Turn
 from .index import Index
 from .laggards import Laggards
+from .outgoing import Membership
 from .session import Session, Windows
 from .session_state import State
 from .waiting import Waiting
@@ -238,9 +239,26 @@ class Sessions:
                 worker.post(Joined(session.conn, request, position.offset, position.epoch))
 
         session.expect()
-        self.groups.join(join.group, session, join.since, joined)
+        group, since, guess = join.group, join.since, False
+        began: Joining | None = None
+        if session.wanted is not None:
+            kept = self.groups.has_history(group)
+            if kept and since is None:
+                since, guess = session.wanted.take(group)
+
+            def began(position: Position, complete: bool) -> None:
+                told = position if kept else Position(0, "")
+                session.tell(Membership(group, told, complete or not kept))
+
+        self.groups.join(group, session, since, joined, began, guess=guess)
         if session.ending:
             self.groups.leave_all(session)
+
+    def leave(self, session: Session, group: str) -> None:
+        """End a membership."""
+        self.groups.leave(group, session)
+        if session.wanted is not None:
+            session.tell(Membership(group, None))
 
     def show(self, session: Session, info: bytes) -> None:
         """Take what presence is to show of a connection."""
@@ -351,7 +369,8 @@ class Sessions:
         info = self.namespaces.get(session.namespace, NamespaceInfo())
         # It may be this connection that kills workers; the others shall not go on paying for it.
         restored = session.restoring and self._loop.time() - session.restoring < SUSPICIOUS
-        session.attempts = session.attempts + 1 if in_flight or restored else 0
+        doubtful = in_flight or restored or session.returning
+        session.attempts = session.attempts + 1 if doubtful else 0
         if session.ending:
             if session.attempts > ATTEMPTS:
                 logger.error("%d workers died over one on_close; abandoned", session.attempts)

@@ -43,7 +43,7 @@ from ..wire.messages import (
 )
 from . import hygiene
 from .handover import Handover
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, Stranger
 from .link import GatewayLink
 from .payloads import Payload, pack
 from .request import HandshakeRequest
@@ -127,6 +127,7 @@ class WorkerConnection:
         "_positions",
         "_waker",
         "asked",
+        "asked_event",
         "busy",
         "close_code",
         "close_reason",
@@ -180,6 +181,7 @@ class WorkerConnection:
         self.unconfirmed = 0
         self.hook_started = 0.0
         self.asked = 0  # seq of the call that is to be answered
+        self.asked_event = False  # it is an event
         self._info = b""
         self._joins = 0  # guarded by the link's lock
         self._positions: dict[int, Position] = {}  # by request; each a single dict operation
@@ -216,6 +218,38 @@ class WorkerConnection:
             url = conf.namespace_url(self.namespace)
             self._kwargs = captured if url is None else url.kwargs(captured)
         return self._kwargs
+
+    def come_back(self, handshake: bytes) -> tuple[bytes, HandshakeRequest]:
+        """The browser is back with another handshake; returns what it had before.
+
+        A user who does not come from the session's cookie stays: a ticket is used up.
+        """
+        before = self._handshake, self.request
+        self._handshake = handshake
+        self.loaded_request = before[1].continued(self.handshake)
+        return before
+
+    def undo(self, before: tuple[bytes, HandshakeRequest]) -> None:
+        """It was somebody else's."""
+        self._handshake, self.loaded_request = before
+
+    def recognize(self, user: str, before: tuple[bytes, HandshakeRequest]) -> None:
+        """Check that a browser that is back is its user's.
+
+        Args:
+            user: whose connection it is, as gateways call them; empty for nobody.
+
+        Raises:
+            Stranger: It is another one's, or nobody's any more.
+        """
+        handshake = self.handshake
+        ticket = tickets.find(handshake.query, handshake.auth)
+        bearer = tickets.bearer(ticket) if ticket else ""
+        found = self.request.identity()[0]
+        if user and any(each and each != user for each in (bearer, found)):
+            raise Stranger(403, "this session is another user's")
+        if user and not found:
+            raise Stranger(401, "not logged in any more")
 
     def resolves(self) -> bool:
         """Whether the URL's converters take what the gateway found by their patterns alone."""
@@ -295,6 +329,7 @@ class WorkerConnection:
         payload = pack(list(args))
         if payload.attachments and self.handshake.kind == "plain":
             raise TypeError("bytes cannot be in an event for a plain client: use send()")
+        self._check_bytes(payload, True)
         message = Emit(self.conn, event, *payload)
         size = size_of(message)
         if size > self.executor.max_outgoing:
@@ -307,15 +342,21 @@ class WorkerConnection:
         Args:
             code: 0 for success; else ``value`` has words.
         """
-        seq, self.asked = self.asked, 0
+        seq = self.asked
         if not seq or self.closing:
             return
         payload = Payload(str(value).encode(), []) if code else pack(value)
+        self._check_bytes(payload, self.asked_event)
         message = Reply(self.conn, seq, code, *payload)
         size = size_of(message)
         if size > self.executor.max_outgoing:
             raise MessageTooBig(size, self.executor.max_outgoing, "an answer")
+        self.asked = 0  # not before: what cannot be encoded is answered by an error
         self._send(message, size)
+
+    def _check_bytes(self, payload: Payload, arguments: bool) -> None:
+        if payload.mixed(arguments) and self.handshake.kind == "v1":
+            raise TypeError("bytes go alone to this client: as an event's only argument, or answer")
 
     def _put_aside(self, reply: WorkerMessage) -> bool:
         """Keep what is to follow the acceptance. False if that has just been said."""

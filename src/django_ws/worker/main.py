@@ -284,6 +284,7 @@ class Worker:
                     self.config.fingerprints,
                     WIRE_VERSION,
                     self.config.home,
+                    True,
                 )
             )
         waited = time.time() - self._started

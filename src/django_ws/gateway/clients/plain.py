@@ -17,6 +17,7 @@ import msgspec
 from websockets.extensions import Extension
 
 from ...wire.messages import BINARY, TEXT
+from ..outgoing import Membership
 from ..shared import Shared
 from .compression import Compression
 from .context import PARTS, Context, Recipient
@@ -278,6 +279,9 @@ class Connection(asyncio.Protocol):
 
     def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
         """Plain clients ask nothing."""
+
+    def tell(self, news: Membership) -> None:
+        """These clients hear nothing of groups but their messages."""
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; what was sent before still goes out."""

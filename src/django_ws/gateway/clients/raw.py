@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...wire.messages import TEXT
+from ..outgoing import Membership
 from ..shared import Shared
 from .context import Session
 from .engine import Engine
@@ -49,6 +50,9 @@ class RawClient:
 
     def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
         """Plain clients ask nothing."""
+
+    def tell(self, news: Membership) -> None:
+        """These clients hear nothing of groups but their messages."""
 
     def close(self, code: int, reason: str) -> None:
         """End the connection; what was sent before still goes out."""
