@@ -23,9 +23,6 @@ from .v1 import Socket, V1Client
 
 __all__ = ["Outcome", "Page", "flap"]
 
-#: Seconds that a page is at most without a connection, and with one.
-DOWN, UP = 2.0, 4.0
-
 
 class Page:
     """One page, and all that it got."""
@@ -47,12 +44,14 @@ class Page:
         elif kind == "j" and not rest[3]:
             self.told += 1
 
-    async def live(self, chance: random.Random, stop: asyncio.Event) -> None:
+    async def live(
+        self, chance: random.Random, up: float, down: float, stop: asyncio.Event
+    ) -> None:
         """Be cut again and again, and send a message with each connection."""
         while not stop.is_set():
             self.sent += 1
             self.client.send(str(self.sent))
-            await asyncio.sleep(chance.uniform(0, UP))
+            await asyncio.sleep(chance.uniform(0, up))
             if stop.is_set():
                 break
             self.cuts += 1
@@ -60,7 +59,7 @@ class Page:
                 self.client.cut()
             elif (socket := self.client.vanish()) is not None:
                 self._gone.append(socket)
-            await asyncio.sleep(chance.uniform(0, DOWN))
+            await asyncio.sleep(chance.uniform(0, down))
             await self.client.connect()
             if chance.random() < 0.2:
                 self.client.cut()
@@ -82,11 +81,12 @@ class Page:
 
         await asyncio.wait_for(welcome(), 20)
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Leave nothing behind."""
         for socket in self._gone:
             socket.transport.abort()
         self.client.close()
+        await soon(lambda: self.client.socket is None, 5)
 
 
 @dataclass
@@ -144,7 +144,9 @@ class Outcome:
         self.twice += sum(count > 1 for count in numbers.values())
 
 
-async def flap(server: Server, *, pages: int, rate: float, seconds: float) -> Outcome:
+async def flap(
+    server: Server, *, pages: int, rate: float, seconds: float, up: float = 4.0, down: float = 2.0
+) -> Outcome:
     """Let pages flap while another process publishes.
 
     Args:
@@ -152,6 +154,7 @@ async def flap(server: Server, *, pages: int, rate: float, seconds: float) -> Ou
         pages: how many.
         rate: publications a second.
         seconds: for how long.
+        up, down: seconds that a page is at most with a connection, and without one.
     """
     chance = random.Random(7)
     everybody = [Page(server) for _ in range(pages)]
@@ -161,13 +164,14 @@ async def flap(server: Server, *, pages: int, rate: float, seconds: float) -> Ou
     publications = int(rate * seconds)
     stop = asyncio.Event()
     lives = [
-        asyncio.create_task(page.live(random.Random(chance.random()), stop)) for page in everybody
+        asyncio.create_task(page.live(random.Random(chance.random()), up, down, stop))
+        for page in everybody
     ]
     publisher = await asyncio.create_subprocess_exec(
         sys.executable, "publisher.py", "flapping", str(publications), str(rate),
         cwd=server.project.directory, env=server.project.environment(), stdout=subprocess.PIPE,
     )  # fmt: skip
-    await asyncio.wait_for(publisher.wait(), seconds + 30)
+    assert await asyncio.wait_for(publisher.wait(), seconds + 30) == 0
     ended = time.monotonic()
     stop.set()
     await asyncio.gather(*lives)
@@ -184,5 +188,5 @@ async def flap(server: Server, *, pages: int, rate: float, seconds: float) -> Ou
     outcome.seconds = time.monotonic() - ended
     for page in everybody:
         outcome.add(page)
-        page.end()
+    await asyncio.gather(*[page.end() for page in everybody])
     return outcome

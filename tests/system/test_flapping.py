@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -16,10 +17,12 @@ GROUPS = {"flapping": {"history_size": 10_000, "history_ttl": 300}}
 
 @pytest.mark.parametrize("history", [True, False], ids=["history", "no-history"])
 def test_every_page_has_everything_once_and_in_order(tmp_path, history):
-    project = Project(tmp_path, DJANGO_WS={"GROUPS": GROUPS if history else {}})
+    project = Project(tmp_path)
+    own = {"GROUPS": GROUPS if history else {}, "SUB_SOCKET": project.flags[3]}
+    (project.directory / "local.json").write_text(json.dumps({"DJANGO_WS": own}))
     try:
         server = Server(project, "--pool", "--workers=2")
-        outcome = asyncio.run(flap(server, pages=50, rate=50, seconds=4))
+        outcome = asyncio.run(flap(server, pages=50, rate=50, seconds=4, up=1, down=0.5))
         server.stop()
     finally:
         project.remove()
