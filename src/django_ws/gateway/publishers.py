@@ -43,12 +43,13 @@ class Addressee(Member, Protocol):
 
 
 class Connections(Protocol):
-    """What requests need of all connections; the two methods are those of :class:`.Sessions`."""
+    """What requests need of all connections; the methods are those of :class:`.Sessions`."""
 
     @property
     def groups(self) -> Groups: ...
     def find(self, user: str, key: str, group: str, conn: int, /) -> Sequence[Addressee]: ...
     def recheck(self, user: str, /) -> int: ...
+    def over(self, key: str, /) -> None: ...
 
 
 class Requests:

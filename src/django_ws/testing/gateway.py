@@ -18,8 +18,9 @@ import msgspec
 
 from .. import conf
 from ..exceptions import PublishError
+from ..gateway.deliveries import Turn
 from ..gateway.engine.memory import Memory
-from ..gateway.groups import Groups, Turn
+from ..gateway.groups import Groups
 from ..gateway.publishers import Addressee, Requests
 from ..group_patterns import lookup
 from ..options import GroupConfig
@@ -141,6 +142,9 @@ class LocalGateway:
             and (not group or group in (peer.groups or ()))
         ]
 
+    def over(self, key: str) -> None:
+        """A session of the web site has ended; nobody is in the middle of a handshake here."""
+
     def recheck(self, user: str) -> int:
         """How many connections a user has; they are not asked anything."""
         return len(self.find(user, "", "", 0))
@@ -179,7 +183,7 @@ class LocalGateway:
         self._answers.append(answer)
 
     def _deliver(self) -> None:
-        while not self.groups.deliver(Turn(2**62, 2**62)):
+        while not self.groups.deliveries.deliver(Turn(2**62, 2**62)):
             pass
 
     # ------------------------------------------------------------------ what is left to do

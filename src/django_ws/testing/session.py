@@ -60,6 +60,7 @@ class LocalSession:
             self.discard()
             raise
         self.connection.accepted = True
+        self._gateway.changed(self.conn)
         return None
 
     def run(self, call: Call | None) -> None:
@@ -79,6 +80,10 @@ class LocalSession:
     @property
     def closed(self) -> bool:
         return self.connection.accepted and self.connection.closed
+
+    @property
+    def accepted(self) -> bool:
+        return self.connection.accepted
 
     @property
     def user(self) -> str:
