@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 
 from django_ws import conf
 from django_ws.conf_table import OPTIONS
@@ -339,3 +340,33 @@ def test_converters_of_the_project_are_registered_by_its_urls(settings: LazySett
     assert url.path({"day": date(2026, 11, 25)}) == "/ws/2026-11-25/"
     with pytest.raises(ValueError, match="month"):
         url.kwargs({"day": "2026-13-25"})
+
+
+def test_namespaces_are_read_once_until_settings_change(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = conf.conf_namespaces.read
+    calls = []
+
+    def counting(*args: Any) -> Any:
+        calls.append(args)
+        return read(*args)
+
+    monkeypatch.setattr(conf.conf_namespaces, "read", counting)
+    handler = "tests.handlers.Echo"
+    settings.DEFAULT_WS_HANDLERS = {"chat": {"handler": handler, "url": "ws/<slug:room>/"}}
+    for _ in range(3):
+        chat = conf.namespace("chat")
+        assert chat is not None
+        assert chat.handler == handler
+        url = conf.namespace_url("chat")
+        assert url is not None
+        assert url.kwargs({"room": "a"}) == {"room": "a"}
+        assert [route.namespace for route in conf.routes()] == ["chat"]
+        assert conf.handler_paths() == {"chat": handler}
+    assert len(calls) == 1
+    with override_settings(DEFAULT_WS_HANDLERS={"chat": handler}, FORCE_SCRIPT_NAME="/app"):
+        assert conf.namespace_url("chat") is None
+        assert conf.routes() == []
+    assert conf.namespace_url("chat") is not None
+    assert len(calls) == 3
