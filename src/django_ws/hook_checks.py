@@ -23,6 +23,7 @@ _ARGUMENTS = {
     "on_resume": (0,),
     "on_request": (1,),
     "on_event": (1, 2, 3, 4),
+    "on_user_changed": (0,),
     "dispatch": (1, 2),
 }
 

@@ -29,14 +29,19 @@ class Member(Protocol):
         groups: of which it is a member; ``None`` for none.
         user: primary key of its user; empty for nobody.
         info: JSON that presence shows of it; empty for none.
+        accepted: whether ``on_connect`` has said yes; before, nobody is told of it.
     """
 
     groups: set[str] | None
-    user: str
-    info: bytes
 
     @property
+    def user(self) -> str: ...
+    @property
+    def info(self) -> bytes: ...
+    @property
     def conn(self) -> int: ...
+    @property
+    def accepted(self) -> bool: ...
     def send_shared(self, message: Shared) -> None: ...
 
 
@@ -142,8 +147,7 @@ class Groups:
             members = self._members[group] = {}
             self.engine.subscribe(group)
         new = conn not in members
-        options = self._options(group)
-        if options is not None and new and (options.presence or options.join_leave):
+        if new and member.accepted and self._shows(group):
             self.engine.enter(group, self._present(member))
         if since is not None and new:
             held = _Holding(member, since, done, began, guess)
@@ -168,11 +172,21 @@ class Groups:
             self._remove(group, member.conn)
 
     def changed(self, member: Member) -> None:
-        """What presence shows of a connection is another."""
+        """What presence shows of a connection is another; or it is accepted, and shown at last."""
+        if not member.accepted:
+            return
         for group in member.groups or ():
-            options = self._options(group)
-            if options is not None and options.presence and member.conn in self.members(group):
+            there = member.conn in self.members(group) or member.conn in self._held(group)
+            if there and self._shows(group):
                 self.engine.enter(group, self._present(member))
+
+    def _shows(self, group: str) -> bool:
+        """Whether anybody is told who is in the group."""
+        options = self._options(group)
+        return options is not None and bool(options.presence or options.join_leave)
+
+    def _held(self, group: str) -> Mapping[int, _Holding]:
+        return self._holding.get(group, {})
 
     def _remove(self, group: str, conn: int) -> None:
         held = self._holding.get(group, {}).pop(conn, None)
@@ -183,8 +197,7 @@ class Groups:
         members = self._members.get(group)
         if members is None or (members.pop(conn, None) is None and held is None):
             return
-        options = self._options(group)
-        if options is not None and (options.presence or options.join_leave):
+        if self._shows(group):
             self.engine.leave(group, self.id_of(conn))
         if not members and group not in self._holding:
             del self._members[group]
