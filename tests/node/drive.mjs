@@ -40,7 +40,7 @@ socket.on("heard", (...args) => tell("event", { args }));
 const commands = {
     send: ({ data }) => socket.send(data),
     emit: ({ event, args }) => socket.emit(event, ...args, (...answer) => tell("answer", { data: answer })),
-    request: ({ data }) => void socket.request(data, { timeout: 20000 }).then(
+    request: ({ data }) => void socket.request(data, { timeout: 60000 }).then(
         (answer) => tell("answer", { data: answer }),
         (error) => tell("failed", { code: error.code, words: error.message }),
     ),
