@@ -127,6 +127,7 @@ class WebSocketHandler:
         "on_close",
         "on_error",
         "on_restore",
+        "on_resume",
         "on_request",
         "on_event",
         "on_user_changed",
@@ -205,6 +206,22 @@ class WebSocketHandler:
         :attr:`state` is filled, and attributes of plain types are as the former instance had them;
         others are gone: this is the place to make them.
         """
+
+    def on_resume(self) -> bool | None:
+        """Override to decide whether a browser that lost its connection may go on with this one.
+
+        For clients of ``django-ws.v1``. It is the same instance; :attr:`request` is the new
+        handshake's, whose user is the same. Decorators and :meth:`authenticate` were asked anew.
+
+        Returns:
+            ``None`` or ``True`` lets it; ``False`` refuses with 4403. Any refusal ends the
+            connection, so that :meth:`on_close` runs.
+
+        Raises:
+            PermissionDenied: Refuses with 4403.
+            Reject: Refuses with 4000 and its status.
+        """
+        return None
 
     def on_request(self, message: Any) -> Any:
         """Override to answer a message that wants an answer (``django-ws.v1``).

@@ -22,9 +22,11 @@ from ..wire.messages import (
     Revalidate,
 )
 from .counters import Counters
-from .groups import Groups, Turn
+from .deliveries import Turn
+from .groups import Groups, Joining
 from .index import Index
 from .laggards import Laggards
+from .outgoing import Membership
 from .recent import Recent
 from .session import Session, Windows
 from .session_state import State
@@ -78,7 +80,8 @@ class Sessions:
         by_conn: those that are not over yet.
         by_user, by_key: of these those that are accepted, by :attr:`.Session.user` and
             :attr:`.Session.key`.
-        groups: their memberships; ``published`` is what has not reached all members yet.
+        groups: their memberships.
+        published: what has not reached all members yet.
         laggards: browsers that do not keep up with their groups.
         namespaces: of the newest ready worker.
         waiting: handshakes without a worker.
@@ -97,7 +100,7 @@ class Sessions:
         self.counters = counters
         self.groups = groups
         self._go_on = on_room
-        self.published = self.groups.published
+        self.published = groups.deliveries.waiting
         self.laggards = Laggards(loop, self._closed_slow, on_room)
         self.by_conn: dict[int, Session] = {}
         self.by_user = Index()
@@ -143,8 +146,8 @@ class Sessions:
         return bool(self.laggards)
 
     def deliver(self, turn: Turn) -> bool:
-        """See :meth:`.Groups.deliver`."""
-        return self.groups.deliver(turn)
+        """See :meth:`.Deliveries.deliver`."""
+        return self.groups.deliveries.deliver(turn)
 
     def _closed_slow(self) -> None:
         self.counters["closed_slow"] += 1
@@ -203,6 +206,7 @@ class Sessions:
         session.accept(accept)
         worker.handshakes.discard(session.conn)
         self.identify(session, accept.user, accept.session)
+        self.groups.changed(session)  # what it has joined in on_connect
         if worker.health is Health.RETIRING:
             session.ask_back()
         self.dispatch()
@@ -263,9 +267,26 @@ class Sessions:
                 worker.post(Joined(session.conn, request, position.offset, position.epoch))
 
         session.expect()
-        self.groups.join(join.group, session, join.since, joined)
+        group, since, guess = join.group, join.since, False
+        began: Joining | None = None
+        if session.wanted is not None:
+            kept = self.groups.has_history(group)
+            if kept and since is None:
+                since, guess = session.wanted.take(group)
+
+            def began(position: Position, complete: bool) -> None:
+                told = position if kept else Position(0, "")
+                session.tell(Membership(group, told, complete or not kept))
+
+        self.groups.join(group, session, since, joined, began, guess=guess)
         if session.ending:
             self.groups.leave_all(session)
+
+    def leave(self, session: Session, group: str) -> None:
+        """End a membership."""
+        self.groups.leave(group, session)
+        if session.wanted is not None:
+            session.tell(Membership(group, None))
 
     def show(self, session: Session, info: bytes) -> None:
         """Take what presence is to show of a connection."""
@@ -318,7 +339,7 @@ class Sessions:
             else:
                 self._place(session)
         self.dispatch()
-        if self.groups.published:  # of those who have left
+        if self.published:  # of those who have left
             self._go_on()
 
     def _forget(self, session: Session) -> None:
@@ -378,7 +399,8 @@ class Sessions:
         info = self.namespaces.get(session.namespace, NamespaceInfo())
         # It may be this connection that kills workers; the others shall not go on paying for it.
         restored = session.restoring and self._loop.time() - session.restoring < SUSPICIOUS
-        session.attempts = session.attempts + 1 if in_flight or restored else 0
+        doubtful = in_flight or restored or session.returning
+        session.attempts = session.attempts + 1 if doubtful else 0
         if session.ending:
             if session.attempts > ATTEMPTS:
                 logger.error("%d workers died over one on_close; abandoned", session.attempts)

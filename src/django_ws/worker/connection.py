@@ -44,9 +44,9 @@ from ..wire.messages import (
 )
 from . import hygiene
 from .handover import Handover
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, Stranger
 from .link import GatewayLink
-from .payloads import Payload, pack
+from .payloads import Payload, pack, pack_info
 from .request import HandshakeRequest
 
 if TYPE_CHECKING:
@@ -57,9 +57,6 @@ __all__ = ["Link", "Runner", "WorkerConnection"]
 
 #: Seconds to wait for a gateway that makes a connection a member.
 JOIN_TIMEOUT = 1.0
-
-#: Bytes of what presence shows of a connection.
-MAX_INFO = 4096
 
 
 class Runner(Protocol):
@@ -132,6 +129,7 @@ class WorkerConnection:
         "_positions",
         "_waker",
         "asked",
+        "asked_event",
         "busy",
         "close_code",
         "close_reason",
@@ -191,6 +189,7 @@ class WorkerConnection:
         self.unconfirmed = 0
         self.hook_started = 0.0
         self.asked = 0  # seq of the call that is to be answered
+        self.asked_event = False  # it is an event
         self._info = b""
         self._joins = 0  # guarded by the link's lock
         self._positions: dict[int, Position] = {}  # by request; each a single dict operation
@@ -227,6 +226,38 @@ class WorkerConnection:
             url = conf.namespace_url(self.namespace)
             self._kwargs = captured if url is None else url.kwargs(captured)
         return self._kwargs
+
+    def come_back(self, handshake: bytes) -> tuple[bytes, HandshakeRequest]:
+        """The browser is back with another handshake; returns what it had before.
+
+        A user who does not come from the session's cookie stays: a ticket is used up.
+        """
+        before = self._handshake, self.request
+        self._handshake = handshake
+        self.loaded_request = before[1].continued(self.handshake)
+        return before
+
+    def undo(self, before: tuple[bytes, HandshakeRequest]) -> None:
+        """It was somebody else's."""
+        self._handshake, self.loaded_request = before
+
+    def recognize(self, user: str, before: tuple[bytes, HandshakeRequest]) -> None:
+        """Check that a browser that is back is its user's.
+
+        Args:
+            user: whose connection it is, as gateways call them; empty for nobody.
+
+        Raises:
+            Stranger: It is another one's, or nobody's any more.
+        """
+        handshake = self.handshake
+        ticket = tickets.find(handshake.query, handshake.auth)
+        bearer = tickets.bearer(ticket) if ticket else ""
+        found = self.request.identity()[0]
+        if user and any(each and each != user for each in (bearer, found)):
+            raise Stranger(403, "this session is another user's")
+        if user and not found:
+            raise Stranger(401, "not logged in any more")
 
     def resolves(self) -> bool:
         """Whether the URL's converters take what the gateway found by their patterns alone."""
@@ -306,6 +337,7 @@ class WorkerConnection:
         payload = pack(list(args))
         if payload.attachments and self.handshake.kind == "plain":
             raise TypeError("bytes cannot be in an event for a plain client: use send()")
+        self._check_bytes(payload, True)
         message = Emit(self.conn, event, *payload)
         size = size_of(message)
         if size > self.executor.max_outgoing:
@@ -318,15 +350,21 @@ class WorkerConnection:
         Args:
             code: 0 for success; else ``value`` has words.
         """
-        seq, self.asked = self.asked, 0
+        seq = self.asked
         if not seq or self.closing:
             return
         payload = Payload(str(value).encode(), []) if code else pack(value)
+        self._check_bytes(payload, self.asked_event)
         message = Reply(self.conn, seq, code, *payload)
         size = size_of(message)
         if size > self.executor.max_outgoing:
             raise MessageTooBig(size, self.executor.max_outgoing, "an answer")
+        self.asked = 0  # not before: what cannot be encoded is answered by an error
         self._send(message, size)
+
+    def _check_bytes(self, payload: Payload, arguments: bool) -> None:
+        if payload.mixed(arguments) and self.handshake.kind == "v1":
+            raise TypeError("bytes go alone to this client: as an event's only argument, or answer")
 
     def _put_aside(self, reply: WorkerMessage) -> bool:
         """Keep what is to follow the acceptance. False if that has just been said."""
@@ -430,21 +468,20 @@ class WorkerConnection:
         return json.loads(self._info) if self._info else None
 
     def show(self, info: object) -> None:
-        data = pack(info).data
-        if len(data) > MAX_INFO:
-            raise ValueError(f"info has {len(data)} bytes, over the limit of {MAX_INFO}")
+        data = pack_info(info)
         if data != self._info:
             self._info = data
             if self.link.version >= 2:
-                self._put(Info(self.conn, data))
+                # Ahead of the acceptance, with which its groups hear of it.
+                self._put(Info(self.conn, data), aside=False)
 
     def first(self) -> bool:
         """Whether the message at hand is the connection's first; from now on none is."""
         before, self.lifecycle.opened = self.lifecycle.opened, True
         return not before
 
-    def _put(self, reply: WorkerMessage) -> None:
-        if self._buffer is None or not self._put_aside(reply):
+    def _put(self, reply: WorkerMessage, aside: bool = True) -> None:
+        if not (aside and self._buffer is not None and self._put_aside(reply)):
             self.link.put(reply)
             self.executor.sent(self.link)
             if self.link.congested:

@@ -89,6 +89,11 @@ def run(
     if reload:
         edits.watch(channel)
     code = worker.run()
+    if worker.stuck:
+        # Hooks still run in threads that cannot be ended; they must not delay the exit, and what
+        # they would have answered counts as lost at the gateway.
+        logging.shutdown()
+        os._exit(code or 3)
     terminate()
     return code
 
@@ -134,6 +139,9 @@ def _executor_config(config: WorkerConfig, reload: bool) -> ExecutorConfig:
 class Worker:
     """One worker. :meth:`run` belongs to the main thread, as do all attributes.
 
+    Attributes:
+        stuck: it has run, and left threads behind that still run hooks.
+
     Raises:
         EndpointError: The push socket cannot be bound.
     """
@@ -178,6 +186,7 @@ class Worker:
             for name, item in config.namespaces.items()
         }
         self._hangs = HangWatch(config.namespaces)
+        self.stuck = False
         self._ready = False
         self._modules = len(sys.modules)
         self._retiring = False
@@ -290,6 +299,7 @@ class Worker:
                     self.config.fingerprints,
                     WIRE_VERSION,
                     self.config.home,
+                    True,
                 )
             )
         waited = time.time() - self._started
@@ -366,7 +376,7 @@ class Worker:
 
     def _close(self) -> None:
         self._revalidation.stop(0.5)
-        ended = self.executor.stop(0.5 if self._exit_code else 5.0)
+        self.stuck = not self.executor.stop(0.5 if self._exit_code else 5.0)
         self._watch_gateways()
         deadline = time.monotonic() + LAST_WORDS
         for link in self.receiver.links:
@@ -377,8 +387,3 @@ class Worker:
         for link in self.receiver.links:
             link.close()
         self._events.close()
-        if not ended:
-            # Hooks still run in threads that cannot be ended; they must not delay the exit, and
-            # what they would have answered counts as lost at the gateway.
-            logging.shutdown()
-            os._exit(self._exit_code or 3)

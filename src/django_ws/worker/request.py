@@ -135,6 +135,14 @@ class HandshakeRequest(HttpRequest):
         self._ticket = None
         self._user = user
 
+    def continued(self, handshake: Handshake) -> HandshakeRequest:
+        """The request of the same client's next connection: who was assigned, or came by a ticket,
+        is still the user."""
+        request = HandshakeRequest(handshake, self.user_key() if self._set else "")
+        if self._set:
+            request._user, request._set, request._ticket = self._user, True, self._ticket
+        return request
+
     def use_ticket(self, text: str, spend: Callable[[str, float], bool]) -> None:
         """Make the bearer of a ticket the user; arguments and exceptions as of
         :func:`.tickets.read`."""
