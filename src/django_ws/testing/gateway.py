@@ -149,6 +149,7 @@ class LocalGateway:
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:
         """Publish."""
+        self.commit(overtaken=True)
         with self._lock:
             for message in messages:
                 self._requests.serve(b"", message)
@@ -184,12 +185,12 @@ class LocalGateway:
 
     # ------------------------------------------------------------------ what is left to do
 
-    def commit(self) -> None:
-        """Let what waits for the commit of a ``TestCase`` count, see :class:`.Commits`."""
+    def commit(self, *, overtaken: bool = False) -> None:
+        """Let what waits for the commit of a ``TestCase`` count; see :meth:`.Commits.settle`."""
         if not self._settling:
             self._settling = True
             try:
-                self._commits.settle()
+                self._commits.settle(overtaken=overtaken)
             finally:
                 self._settling = False
 
