@@ -155,7 +155,7 @@ def test_under_xdist(project: pytest.Pytester) -> None:
 def test_ws_live_server(project: pytest.Pytester) -> None:
     """With a database that each thread opens for itself."""
     with (project.path / "site_settings.py").open("a") as settings:
-        settings.write('DATABASES["default"]["TEST"] = {"NAME": "test.sqlite3"}\n')
+        settings.write('\nDATABASES["default"]["TEST"] = {"NAME": "test.sqlite3"}\n')
     project.makepyfile(
         """
         import contextlib, os
