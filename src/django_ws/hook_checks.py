@@ -19,8 +19,10 @@ _ARGUMENTS = {
     "on_close": (0,),
     "on_error": (1,),
     "on_restore": (0,),
+    "on_resume": (0,),
     "on_request": (1,),
     "on_event": (1, 2, 3, 4),
+    "on_user_changed": (0,),
     "dispatch": (1, 2),
 }
 
@@ -98,7 +100,7 @@ def _takes(signature: inspect.Signature, count: int) -> bool:
 
 
 def _uncalled(label: str, handler: type[WebSocketHandler]) -> Iterator[conf.Problem]:
-    known = [*WebSocketHandler.hooks, "on_resume", "on_user_changed"]
+    known = [*WebSocketHandler.hooks, "on_user_changed"]
     names = {
         name
         for owner in handler.__mro__

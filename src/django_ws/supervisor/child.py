@@ -65,7 +65,7 @@ class Child:
     Attributes:
         incarnation: 16 hexadecimal characters, never used twice.
         deadline: when it is killed if it is still there; on the monotonic clock.
-        endpoint: the ZeroMQ endpoint that it bound, once it has said so.
+        endpoint: the ZeroMQ endpoint that it bound, a worker's once it has said so.
         handled: messages that it has handled, as far as it has said so.
         reported: when it last said so, on the monotonic clock; 0 before it works.
         killed: SIGKILL is on its way.

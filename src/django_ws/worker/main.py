@@ -32,6 +32,7 @@ from .hangs import HangWatch
 from .link import GatewayLink
 from .outlet import WorkerOutlet
 from .receiver import Receiver
+from .revalidation import Revalidation
 from .waiting import GatewayWait
 
 if TYPE_CHECKING:
@@ -175,6 +176,10 @@ class Worker:
         self.executor = make_executor(self.receiver)
         self.receiver.executor = self.executor
         self.executor.links = links
+        self._revalidation = Revalidation(
+            config.revalidate, self.receiver, self.executor.user_source
+        )
+        self.receiver.revalidate = self._revalidation.ask
         self._started = time.time()
         self._namespaces = {
             name: NamespaceInfo(item.on_worker_lost, item.history_size, item.history_ttl)
@@ -209,6 +214,7 @@ class Worker:
     def run(self) -> int:
         """Run until the worker is retired, stopped or broken. Returns the exit code."""
         self.executor.start()
+        self._revalidation.start()
         logger.debug("worker %s receives at %s", self.incarnation, self._events.endpoint)
         next_beat = next_hello = next_report = 0.0
         try:
@@ -293,6 +299,7 @@ class Worker:
                     self.config.fingerprints,
                     WIRE_VERSION,
                     self.config.home,
+                    True,
                 )
             )
         waited = time.time() - self._started
@@ -368,6 +375,7 @@ class Worker:
             self.channel.send(message)
 
     def _close(self) -> None:
+        self._revalidation.stop(0.5)
         self.stuck = not self.executor.stop(0.5 if self._exit_code else 5.0)
         self._watch_gateways()
         deadline = time.monotonic() + LAST_WORDS

@@ -14,6 +14,9 @@ __all__ = ["MAX_INFO", "Payload", "pack", "pack_info", "unpack"]
 MAX_INFO = 4096
 
 
+_ALONE = b'{"_placeholder":true,"num":0}'
+
+
 class Payload(NamedTuple):
     """A value on its way.
 
@@ -25,6 +28,14 @@ class Payload(NamedTuple):
 
     data: bytes
     attachments: list[bytes]
+
+    def mixed(self, arguments: bool) -> bool:
+        """Whether there are bytes beside anything else, so that they cannot go as they are.
+
+        Args:
+            arguments: the value is a list of arguments, of which bytes may be the only one.
+        """
+        return bool(self.attachments) and self.data != (b"[%b]" % _ALONE if arguments else _ALONE)
 
 
 class _Encoder(DjangoJSONEncoder):
