@@ -370,6 +370,8 @@ def test_namespaces_are_read_once_until_settings_change(
         assert conf.routes() == []
     assert conf.namespace_url("chat") is not None
     assert len(calls) == 3
+
+
 @pytest.mark.parametrize(
     ("given", "number", "expected"),
     [

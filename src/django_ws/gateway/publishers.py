@@ -43,11 +43,12 @@ class Addressee(Member, Protocol):
 
 
 class Connections(Protocol):
-    """What requests need of all connections; the two methods are those of :class:`.Sessions`."""
+    """What requests need of all connections; the methods are those of :class:`.Sessions`."""
 
     @property
     def groups(self) -> Groups: ...
     def find(self, user: str, key: str, group: str, conn: int, /) -> Sequence[Addressee]: ...
+    def over(self, key: str, /) -> None: ...
     def recheck(self, user: str, /) -> int: ...
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from ..base import WebSocketHandler
 from ..gateway.shared import Shared
+from ..staying import LOGGED_OUT
 from ..wire.messages import Handshake
 from ..worker.driver import drive
 from ..worker.lifecycle import Call, Lifecycle, Refusal
+from ..worker.looks import Look
 from .connection import LocalConnection
 from .gateway import LocalGateway
 
@@ -21,6 +23,8 @@ class LocalSession:
 
     Attributes:
         groups: of which it is a member, as the gateway has it; ``None`` for none.
+        user, key: primary key of its user, digest of its session's key.
+        changed: its user may be another.
     """
 
     def __init__(
@@ -35,6 +39,8 @@ class LocalSession:
     ) -> None:
         self.conn = gateway.number()
         self.groups: set[str] | None = None
+        self.user = self.key = ""
+        self.changed = False
         self.connection = LocalConnection(
             self.conn, gateway, handshake, kwargs, handler_class, reraise=reraise, waits=waits
         )
@@ -60,11 +66,18 @@ class LocalSession:
             self.discard()
             raise
         self.connection.accepted = True
+        self._identify()
+        self._gateway.changed(self.conn)
         return None
 
     def run(self, call: Call | None) -> None:
         """Run hooks to their end."""
         drive(self.lifecycle, self.connection, call)
+        if self.connection.accepted:
+            self._identify()
+
+    def _identify(self) -> None:
+        self.user, self.key = self.connection.request.identity()
 
     def discard(self) -> None:
         """No hook is to run any more."""
@@ -73,20 +86,16 @@ class LocalSession:
     # ------------------------------------------------------------------ for the gateway
 
     @property
+    def accepted(self) -> bool:
+        return self.connection.accepted
+
+    @property
     def live(self) -> bool:
-        return self.connection.accepted and not self.connection.closed
+        return self.accepted and not self.connection.closed
 
     @property
     def closed(self) -> bool:
         return self.connection.accepted and self.connection.closed
-
-    @property
-    def user(self) -> str:
-        return self.connection.request.identity()[0]
-
-    @property
-    def key(self) -> str:
-        return self.connection.request.identity()[1]
 
     @property
     def info(self) -> bytes:
@@ -97,6 +106,15 @@ class LocalSession:
 
     def give_up(self, code: int, reason: str) -> None:
         self.connection.close(code, reason)
+
+    def look(self) -> None:
+        request, handler_class = self.connection.request, self.lifecycle.handler_class
+        authenticates = handler_class.authenticate is not WebSocketHandler.authenticate
+        if Look().find(request.source, authenticates) is None:
+            self.connection.close(*LOGGED_OUT)
+        elif not self.lifecycle.refused:
+            request.refresh_user()
+            self.run(self.lifecycle.user_changed())
 
     def end(self) -> None:
         self.discard()
