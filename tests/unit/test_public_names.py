@@ -48,6 +48,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         "testing.databases",
         "testing.gateway",
         "testing.halves",
+        "testing.handshakes",
         "testing.live",
         "testing.publications",
         "testing.pytest",

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ..base import WebSocketHandler
 from ..gateway.shared import Shared
 from ..staying import LOGGED_OUT
-from ..wire.messages import Handshake
 from ..worker.driver import drive
 from ..worker.lifecycle import Call, Lifecycle, Refusal
 from ..worker.looks import Look
@@ -19,7 +15,7 @@ __all__ = ["LocalSession"]
 
 
 class LocalSession:
-    """A :class:`.gateway.Peer`; arguments as of :class:`.LocalConnection`.
+    """A :class:`.gateway.Peer`.
 
     Attributes:
         groups: of which it is a member, as the gateway has it; ``None`` for none.
@@ -27,23 +23,12 @@ class LocalSession:
         changed: its user may be another.
     """
 
-    def __init__(
-        self,
-        gateway: LocalGateway,
-        handshake: Handshake,
-        kwargs: Mapping[str, Any],
-        handler_class: type[WebSocketHandler],
-        *,
-        reraise: bool,
-        waits: int,
-    ) -> None:
-        self.conn = gateway.number()
+    def __init__(self, gateway: LocalGateway, connection: LocalConnection) -> None:
+        self.conn = connection.conn
+        self.connection = connection
         self.groups: set[str] | None = None
         self.user = self.key = ""
         self.changed = False
-        self.connection = LocalConnection(
-            self.conn, gateway, handshake, kwargs, handler_class, reraise=reraise, waits=waits
-        )
         self._gateway = gateway
         gateway.add(self)
 
