@@ -13,6 +13,7 @@ __all__ = ["hook_problems"]
 
 #: How many arguments each hook is called with; `on_event` has its event's beside the name.
 _ARGUMENTS = {
+    "authenticate": (0,),
     "on_connect": (0,),
     "on_open": (1,),
     "on_message": (1,),

@@ -149,7 +149,7 @@ class LocalGateway:
         ]
 
     def over(self, key: str) -> None:
-        """A session of the web site has ended; here nobody is of it without saying so."""
+        """A session of the web site has ended; nobody is in the middle of a handshake here."""
 
     def recheck(self, user: str) -> int:
         """Let the connections of a user be looked at. Returns how many there are."""
