@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..base import WebSocketHandler
 from ..gateway.shared import Shared
 from ..staying import LOGGED_OUT
 from ..worker.driver import drive
@@ -93,9 +92,8 @@ class LocalSession:
         self.connection.close(code, reason)
 
     def look(self) -> None:
-        request, handler_class = self.connection.request, self.lifecycle.handler_class
-        authenticates = handler_class.authenticate is not WebSocketHandler.authenticate
-        if Look().find(request.source, authenticates) is None:
+        request = self.connection.request
+        if Look().find(request.source) is None:
             self.connection.close(*LOGGED_OUT)
         elif not self.lifecycle.refused:
             request.refresh_user()
