@@ -130,6 +130,7 @@ class WebSocketHandler:
         "on_resume",
         "on_request",
         "on_event",
+        "on_user_changed",
         "dispatch",
     )
 
@@ -256,6 +257,14 @@ class WebSocketHandler:
         self.on_message(message)
         return None
 
+    def on_user_changed(self) -> None:
+        """Override to take back what was decided by a user's permissions or attributes.
+
+        Runs within a second after the user was saved, or got or lost a group or a permission, in
+        whatever process; :attr:`user` is loaded anew, and decorators have been asked again. May
+        also come when nothing has changed that shows.
+        """
+
     def dispatch(self, hook: str, *args: Any) -> Any:
         """Override to wrap every hook (tenant, language, database replica).
 
@@ -308,7 +317,8 @@ class WebSocketHandler:
         self._connection.request.user = user  # type: ignore[assignment]
 
     def refresh_user(self) -> None:
-        """Load :attr:`user` anew at its next use."""
+        """Load :attr:`user` anew at its next use, by the session as it is then; what is gone, is
+        gone. A user that came by a ticket or a token is asked for by its primary key."""
         self._connection.refresh_user()
 
     @property

@@ -62,7 +62,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "POOL_SIZE": Option(kinds.count, ("worker",), "Threads of a worker in pool mode.", "--pool"),
     "WORKERS": Option(kinds.count, _SELF, "Worker processes.", "--workers"),
-    "GATEWAYS": Option(kinds.gateways, _SELF, "Gateway processes.", "--gateways"),
+    "GATEWAYS": Option(kinds.count, _SELF, "Gateway processes on one port.", "--gateways"),
     "RELOAD": Option(kinds.boolean, _SELF, "Replace the workers when code changes.", "--reload"),
     "WSGI": Option(kinds.boolean, _SELF, "Serve the project's pages, too.", "--wsgi"),
     "CERTFILE": Option(kinds.path, ("gateway",), "TLS certificate chain (PEM).", "--certfile"),
@@ -79,6 +79,9 @@ OPTIONS: dict[str, Option] = {
     ),
     "ON_NO_GATEWAY": Option(
         kinds.no_gateway, ("publisher",), "`raise`, or `drop` publications that no gateway takes."
+    ),
+    "REVALIDATE": Option(
+        kinds.seconds, ("worker",), "Seconds in which each connection's user is looked at again."
     ),
     "PUBLIC_URL": Option(kinds.public_url, _SELF, "Where browsers reach the gateway."),
     "ALLOWED_ORIGINS": Option(kinds.origins, ("gateway",), "Origins of pages on other hosts."),
@@ -103,6 +106,9 @@ OPTIONS: dict[str, Option] = {
     "PING_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds for a sign of life after a ping."),
     "SEND_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds that `send` waits for a slow client."),
     "DRAIN_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds for an orderly stop."),
+    "DRAIN_SPREAD": Option(
+        kinds.seconds, _LIMITS, "Seconds over which a gateway that stops closes its browsers."
+    ),
     "START_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds until a new process is ready."),
     "HANG_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds a worker may be unresponsive."),
     "COMPRESSION": Option(kinds.boolean, _LIMITS, "Offer permessage-deflate."),

@@ -13,6 +13,7 @@ __all__ = ["hook_problems"]
 
 #: How many arguments each hook is called with; `on_event` has its event's beside the name.
 _ARGUMENTS = {
+    "authenticate": (0,),
     "on_connect": (0,),
     "on_open": (1,),
     "on_message": (1,),
@@ -22,6 +23,7 @@ _ARGUMENTS = {
     "on_resume": (0,),
     "on_request": (1,),
     "on_event": (1, 2, 3, 4),
+    "on_user_changed": (0,),
     "dispatch": (1, 2),
 }
 

@@ -33,9 +33,11 @@ class Member(Protocol):
     """
 
     groups: set[str] | None
-    user: str
-    info: bytes
 
+    @property
+    def user(self) -> str: ...
+    @property
+    def info(self) -> bytes: ...
     @property
     def conn(self) -> int: ...
     @property

@@ -609,6 +609,8 @@ class Session:
             self._received,
             self.ending and type(self.unacked[0]) is Disconnect,
             self.info,
+            self.user,
+            self.key,
         )
 
     def ask_back(self) -> None:

@@ -241,6 +241,7 @@ class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
         window: bytes of the send window that are used up.
         ended: only its :class:`Disconnect` follows, so ``on_restore`` does not run.
         info: as of :class:`Info`.
+        user, session: as of :class:`Accept`, or of the last :class:`Identity`.
     """
 
     conn: int
@@ -253,6 +254,8 @@ class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
     window: int
     ended: bool
     info: bytes = b""
+    user: str = ""
+    session: str = ""
 
 
 class Revalidate(msgspec.Struct, array_like=True, tag=8, gc=False):
@@ -591,6 +594,7 @@ class Expel(msgspec.Struct, array_like=True, tag=33, gc=False):
         user, session: as in :class:`Accept`.
         group: of which it is a member.
         id: the connection's.
+        over: the session has ended: whoever is found to be of it in a moment is closed, too.
     """
 
     request: int
@@ -600,6 +604,7 @@ class Expel(msgspec.Struct, array_like=True, tag=33, gc=False):
     id: str
     code: int
     reason: str
+    over: bool = False
 
 
 class GetHistory(msgspec.Struct, array_like=True, tag=34, gc=False):

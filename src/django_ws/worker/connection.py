@@ -16,6 +16,7 @@ from ..base import WebSocketHandler
 from ..deferral import defer, in_transaction
 from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
 from ..publications import Position
+from ..staying import LOGGED_OUT
 from ..wire import messages as wire
 from ..wire.codec import decode_handshake
 from ..wire.messages import (
@@ -45,7 +46,7 @@ from . import hygiene
 from .handover import Handover
 from .lifecycle import Lifecycle, Stranger
 from .link import GatewayLink
-from .payloads import Payload, pack
+from .payloads import Payload, pack, pack_info
 from .request import HandshakeRequest
 
 if TYPE_CHECKING:
@@ -56,9 +57,6 @@ __all__ = ["Link", "Runner", "WorkerConnection"]
 
 #: Seconds to wait for a gateway that makes a connection a member.
 JOIN_TIMEOUT = 1.0
-
-#: Bytes of what presence shows of a connection.
-MAX_INFO = 4096
 
 
 class Runner(Protocol):
@@ -111,6 +109,10 @@ class WorkerConnection:
         over: the last hook has run, so an event that comes all the same is dropped.
         unconfirmed: bytes sent and not confirmed; guarded by the link's lock.
         loaded_request: :attr:`request`, if anybody has asked for it.
+        owner: user and session, as of :class:`.Accept`; empty while it is not accepted.
+        user_seen: tells the state in which its user was seen last; the revalidation's.
+        user_changes: ``on_user_changed`` is to run; set by whoever asks for that, cleared by the
+            thread that runs it.
         thread: what the executor needs in order to find the stack of the running hook.
         hook_started: ``time.monotonic()`` at which the running hook began; 0 while none runs.
     """
@@ -144,11 +146,14 @@ class WorkerConnection:
         "loaded_request",
         "namespace",
         "over",
+        "owner",
         "queue",
         "runner",
         "subprotocol",
         "thread",
         "unconfirmed",
+        "user_changes",
+        "user_seen",
     )
 
     def __init__(
@@ -174,6 +179,9 @@ class WorkerConnection:
         self.closing = False
         self.closed_here = False
         self.over = False
+        self.owner = ("", "")
+        self.user_seen = 0
+        self.user_changes = False
         self.close_code: int | None = None
         self.close_reason = ""
         self.subprotocol: str | None = None
@@ -460,9 +468,7 @@ class WorkerConnection:
         return json.loads(self._info) if self._info else None
 
     def show(self, info: object) -> None:
-        data = pack(info).data
-        if len(data) > MAX_INFO:
-            raise ValueError(f"info has {len(data)} bytes, over the limit of {MAX_INFO}")
+        data = pack_info(info)
         if data != self._info:
             self._info = data
             if self.link.version >= 2:
@@ -512,6 +518,8 @@ class WorkerConnection:
         try:
             if self.loaded_request is not None or hygiene.thread.saves_sessions:
                 self.request.end_hook(failed)
+                if self.request.lost and self.owner[1]:
+                    self.close(*LOGGED_OUT)
         finally:
             if hygiene.thread.dirty:
                 hygiene.tidy()
@@ -560,7 +568,7 @@ class WorkerConnection:
 
     def accept(self, user: str, session: str) -> None:
         """It said yes; what it sent goes out behind that."""
-        self._identity = (user, session)
+        self._identity = self.owner = (user, session)
         with self.link.lock:
             # Other threads may be sending, and nothing may overtake what they sent before.
             buffer, self._buffer = self._buffer or [], None
@@ -569,7 +577,7 @@ class WorkerConnection:
     def identify(self, user: str, session: str) -> None:
         """Tell the gateway whose connection it is, if that has changed with a hook."""
         if self._identity != (user, session) and self.link.version >= 2:
-            self._identity = (user, session)
+            self._identity = self.owner = (user, session)
             self.link.put(Identity(self.conn, user, session))
 
     def let_in_and_close(self, code: int, reason: str) -> None:
@@ -609,6 +617,7 @@ class WorkerConnection:
         self.groups = frozenset(event.groups)
         self.unconfirmed = event.window
         self._info = event.info
+        self.owner = (event.user, event.session)
 
     def stack(self) -> str:
         """Where the running hook is, as a traceback has it; for logs."""

@@ -79,7 +79,8 @@ class Check:
         """
         handler = self._handler
         user = None
-        if _authenticates(type(handler)):
+        # A user who has changed has the same token as before, which may be too old by now.
+        if self.then != "on_user_changed" and _authenticates(type(handler)):
             user = handler.authenticate()
             if user is not None:
                 handler.user = user
@@ -217,6 +218,10 @@ class Lifecycle:
             return "on_message", (message,)
         self.opened = True
         return "on_open", (message,)
+
+    def user_changed(self) -> Call:
+        """The user may not be as before, but may stay as far as session and account go."""
+        return "authorize", (Check(self.handler, self.host, "on_user_changed"),)
 
     def request(self, message: Any) -> Call:
         """A message came that wants an answer."""

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-__all__ = ["Payload", "pack", "unpack"]
+__all__ = ["MAX_INFO", "Payload", "pack", "pack_info", "unpack"]
+
+#: Bytes of what presence shows of a connection.
+MAX_INFO = 4096
 
 
 _ALONE = b'{"_placeholder":true,"num":0}'
@@ -56,6 +59,18 @@ def pack(value: object) -> Payload:
     """
     attachments: list[bytes] = []
     return Payload(_Encoder(attachments).encode(value).encode(), attachments)
+
+
+def pack_info(info: object) -> bytes:
+    """Encode what presence is to show of a connection.
+
+    Raises:
+        TypeError, ValueError: As of :func:`pack`; or it is over :data:`MAX_INFO`.
+    """
+    data = pack(info).data
+    if len(data) > MAX_INFO:
+        raise ValueError(f"info has {len(data)} bytes, over the limit of {MAX_INFO}")
+    return data
 
 
 def unpack(data: bytes, attachments: Sequence[bytes]) -> object:

@@ -14,6 +14,7 @@ from ..wire.messages import (
     Event,
     Kind,
     Message,
+    Release,
     Released,
     Restore,
     Resume,
@@ -69,8 +70,15 @@ def handle(connection: WorkerConnection, event: Event) -> bool:
         elif isinstance(event, Resume):
             connection.link.put(_resume(connection, event))
             saved = _save(connection)
-        else:
+        elif isinstance(event, Release):
             alive = _give_back(connection)
+        else:
+            connection.user_changes = False
+            if not connection.closing and not connection.lifecycle.refused:
+                if connection.loaded_request is not None:
+                    connection.loaded_request.refresh_user()
+                drive(connection.lifecycle, connection, connection.lifecycle.user_changed())
+                saved = _save(connection)
     except Exception:
         # What hooks raise does not get here; whatever this is, the thread has others to serve.
         logger.exception("%s: connection %s failed", connection.namespace, connection.id)

@@ -290,6 +290,17 @@ class Rooms(WebSocketHandler):
             self.publish("room", message)
 
 
+class Flapping(Noting):
+    """A member of a group; answers each message with how many came."""
+
+    def on_connect(self):
+        self.join("flapping")
+
+    def on_message(self, message):
+        count = self.state["count"] = self.state.get("count", 0) + 1
+        self.send(f"{message} {count}")
+
+
 class Day(Noting):
     """Has a URL of its own."""
 

@@ -67,9 +67,11 @@ class Namespaces:
 
     __slots__ = (
         "_context",
+        "_deadline",
         "_decoder",
         "_doorman",
         "_full",
+        "_lonely",
         "_patience",
         "_sid",
         "_timer",
@@ -100,14 +102,18 @@ class Namespaces:
         self._waiting: dict[str, Callable[[], None]] = {}
         self._full: set[Socket] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = deadline
+        #: Ends a client without a namespace.
+        self._lonely: asyncio.TimerHandle | None = None
         engine.upper = self
-        if deadline:
-            context.loop.call_later(deadline, self._look)
+        self._look()
 
     def _look(self) -> None:
-        """Send a client away that has not asked for anything."""
-        if not self.sockets:
-            self.engine.close(1008, "no namespace")
+        """A client without a namespace has until the deadline to ask for one."""
+        if self._deadline and not self.sockets:
+            self._lonely = self._context.loop.call_later(
+                self._deadline, self.engine.close, 1008, "no namespace"
+            )
 
     # ------------------------------------------------------------------ for the engine
 
@@ -144,6 +150,9 @@ class Namespaces:
         elif len(self.sockets) >= MAX_NAMESPACES:
             self.engine.send_packet(*socketio.refused(path, "Too many namespaces"))
         else:
+            if self._lonely is not None:
+                self._lonely.cancel()
+                self._lonely = None
             self.sockets[path] = None
             self._waiting[path] = self._doorman.admit(self, path, packet.data)
 
@@ -154,6 +163,8 @@ class Namespaces:
         if socket is not None:
             self.resume(socket)
             socket.session.disconnected(1000, "")
+        if self._lonely is None:
+            self._look()
 
     def writable(self) -> None:
         """The engine's queue fell below ``max_pending`` again."""
@@ -163,8 +174,9 @@ class Namespaces:
 
     def disconnected(self, code: int, reason: str) -> None:
         """The client is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._lonely):
+            if timer is not None:
+                timer.cancel()
         for left in self._waiting.values():
             left()
         sockets = list(self.sockets.values())
@@ -188,6 +200,7 @@ class Namespaces:
         """Somebody said no."""
         del self._waiting[path], self.sockets[path]
         self.engine.send_packet(*socketio.refused(path, message, status))
+        self._look()
 
     # ------------------------------------------------------------------ for sockets
 

@@ -7,8 +7,10 @@ continues a session over HTTP.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from ...options import GatewayConfig
@@ -72,7 +74,7 @@ class Admission:
             origin: where the request has no such header.
         """
         if self.stopping:
-            return _STOPPING
+            return self._stopping()
         return check_origin(
             request.headers.get("Origin", origin),
             host=request.headers.get("Host", ""),
@@ -157,11 +159,16 @@ class Admission:
         if ended.done() and ended.result():
             return None
         if ended.done() or self.stopping:
-            return _STOPPING
+            return self._stopping()
         if not session.verdict.done():
             return _TIMEOUT
         verdict = session.verdict.result()
         return _by_handler(verdict) if isinstance(verdict, Refuse) else verdict
+
+    def _stopping(self) -> Refusal:
+        """The refusal of a gateway that stops; whoever goes by it comes back at a random time."""
+        seconds = random.randint(1, max(1, round(self._config.limits.drain_spread)))
+        return replace(_STOPPING, headers=(("Retry-After", str(seconds)),))
 
     def stop(self) -> None:
         """Refuse those who wait, and whoever comes."""
