@@ -23,7 +23,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from . import conf_namespaces
+from . import conf_gateways, conf_namespaces
 from .conf_problems import Problem, nearest
 from .conf_table import OPTIONS
 from .conf_urls import Url
@@ -33,6 +33,7 @@ from .options import (
     DEFAULT_WEBSOCKET_URL,
     MAX_IPC_PATH,
     GatewayConfig,
+    GroupConfig,
     Limits,
     NamespaceConfig,
     PublisherConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "Problem",
     "Settings",
     "authentication_backends",
+    "groups",
     "handler_paths",
     "home",
     "inherit_home",
@@ -124,6 +126,15 @@ def limits() -> Limits:
     return _limits(_values({}, []))
 
 
+def groups() -> dict[str, GroupConfig]:
+    """What is kept of which groups, for code that runs handlers without a gateway.
+
+    Raises:
+        ImproperlyConfigured: It is wrong.
+    """
+    return cast("dict[str, GroupConfig]", _one("GROUPS", {}))
+
+
 def publisher() -> PublisherConfig:
     """What a process works with that publishes, whatever else is wrong with its settings.
 
@@ -135,7 +146,9 @@ def publisher() -> PublisherConfig:
     _, default = _default_endpoints({"PROJECT": named} if named else {})
     return PublisherConfig(
         project=str(named or _project()),
-        sub_sockets=cast("list[str]", _one("SUB_SOCKET", [default])),
+        sub_sockets=conf_gateways.endpoints(
+            cast("list[str]", _one("SUB_SOCKET", [default])), cast("int", _one("GATEWAYS", 1))
+        ),
         max_outgoing=Limits(max_message_size=cast("int", maximum)).max_outgoing,
         on_no_gateway=str(_one("ON_NO_GATEWAY", "raise")),
     )
@@ -299,6 +312,7 @@ def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
         yield Problem(
             "E016", f"PUSH_SOCKET and SUB_SOCKET are the same: {push}.", "Give each one of its own."
         )
+    yield from conf_gateways.problems(values, values.get("SUB_SOCKET", [default_sub]))
     # Every worker after the first appends a dot and its incarnation, 16 characters.
     room = MAX_IPC_PATH - 17
     if push.startswith("ipc://") and len(push.removeprefix("ipc://").encode()) > room:
@@ -377,6 +391,9 @@ def _settings(
     if "sub_socket" in worker:
         worker["sub_sockets"] = worker.pop("sub_socket")
         gateway["sub_socket"] = gateway["sub_socket"][0]
+    worker["sub_sockets"] = conf_gateways.endpoints(
+        worker["sub_sockets"], values.get("GATEWAYS", 1)
+    )
     own.pop("public_url", None)
     return Settings(
         gateway=GatewayConfig(**gateway, limits=_limits(values), fingerprints=fingerprints),

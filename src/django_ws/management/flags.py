@@ -120,7 +120,12 @@ def add_worker_flags(parser: ArgumentParser) -> None:
 def add_supervisor_flags(parser: ArgumentParser) -> None:
     """Add what only makes sense with both halves."""
     group = parser.add_argument_group("processes")
-    group.add_argument("--gateways", type=int, metavar="N", help="Gateway processes (only 1 yet).")
+    group.add_argument(
+        "--gateways",
+        type=int,
+        metavar="N",
+        help="Gateway processes on the same port (default: 1; more need an engine).",
+    )
     group.add_argument(
         "--wsgi",
         action="store_true",

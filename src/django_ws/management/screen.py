@@ -54,6 +54,8 @@ class Screen:
         ]
         if port:
             lines += self._addresses(f"[{host}]" if ":" in host else host, port)
+            if self._settings.gateways > 1:
+                lines.append(f"{self._settings.gateways} gateways on this port")
         lines += [self._workers(), self._links(), "Quit with CONTROL-C."]
         _show(self._command.stdout, "\n" + "\n".join(lines))
 
