@@ -6,6 +6,7 @@ A flag beats ``DJANGO_WS``, which beats the default. What is wrong is told as a 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ import msgspec
 from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from . import conf_gateways, conf_namespaces
@@ -143,29 +145,22 @@ def publisher() -> PublisherConfig:
 
 def handler_paths() -> dict[str, str]:
     """The handlers' dotted paths by namespace; entries that make no sense are left out."""
-    return {name: entry.handler for name, entry in _namespaces([]).entries.items()}
+    return {name: entry.handler for name, entry in _known_namespaces().entries.items()}
 
 
 def namespace_url(namespace: str) -> Url | None:
     """A namespace's own URL; ``None`` if it has none, or one that makes no sense."""
-    raw = getattr(settings, "DEFAULT_WS_HANDLERS", None)
-    entry = raw.get(namespace) if isinstance(raw, dict) else None
-    if not isinstance(entry, dict) or not entry.get("url"):
-        return None  # quickly: it is asked for each connection
-    return _namespaces([]).urls.get(namespace)
+    return _known_namespaces().urls.get(namespace)
 
 
 def routes() -> list[Route]:
     """The namespaces with a URL of their own, as a gateway knows them."""
-    return _namespaces([]).routes
+    return list(_known_namespaces().routes)
 
 
 def namespace(name: str) -> NamespaceConfig | None:
-    """An entry of ``DEFAULT_WS_HANDLERS``; ``None`` if there is no such, or it makes no sense.
-
-    Reads all of them at each call.
-    """
-    return _namespaces([]).entries.get(name)
+    """An entry of ``DEFAULT_WS_HANDLERS``; ``None`` if there is no such, or it makes no sense."""
+    return _known_namespaces().entries.get(name)
 
 
 def requires_login() -> bool:
@@ -328,6 +323,20 @@ def _namespaces(found: list[Problem], pattern: str | None = None) -> conf_namesp
     if pattern is not None:
         found.extend(conf_namespaces.route_problems(raw, namespaces, pattern))
     return namespaces
+
+
+@functools.cache
+def _known_namespaces() -> conf_namespaces.Namespaces:
+    """What the setting says, read once: it is asked for each connection."""
+    return _namespaces([])
+
+
+def _on_setting_changed(**kwargs: object) -> None:
+    """Tests change settings; which of them count here is up to :func:`_namespaces`."""
+    _known_namespaces.cache_clear()
+
+
+setting_changed.connect(_on_setting_changed)
 
 
 # ---------------------------------------------------------------- putting it together

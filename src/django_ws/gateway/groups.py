@@ -1,18 +1,18 @@
-"""Groups of connections, in this gateway's memory, and what is on its way to their members."""
+"""Groups of connections, in this gateway's memory."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
 from ..group_patterns import Lookup
 from ..wire.messages import Position, Present, Publication, Recent
+from .deliveries import Deliveries
 from .engine.base import Engine, Failure
 from .shared import Shared
 
-__all__ = ["Groups", "Joining", "Member", "Turn"]
+__all__ = ["Groups", "Joining", "Member"]
 
 #: Called with how far a group had come when a connection became its member, and whether nothing is
 #: missing since the position it came with.
@@ -20,9 +20,6 @@ Joining = Callable[[Position, bool], None]
 
 #: Publications that wait for a connection that hears first what came before.
 MAX_HELD = 1000
-
-#: Bytes to count for a delivery besides its payload.
-OVERHEAD = 64
 
 
 class Member(Protocol):
@@ -41,50 +38,6 @@ class Member(Protocol):
     @property
     def conn(self) -> int: ...
     def send_shared(self, message: Shared) -> None: ...
-
-
-class Turn:
-    """What may be delivered before other things in the loop get theirs.
-
-    Args:
-        deliveries: how many messages.
-        size: bytes.
-    """
-
-    __slots__ = ("_deliveries", "_size")
-
-    def __init__(self, deliveries: int, size: int) -> None:
-        self._deliveries = deliveries
-        self._size = size
-
-    @property
-    def over(self) -> bool:
-        """Whether it is used up."""
-        return self._deliveries <= 0 or self._size <= 0
-
-    def spend(self, deliveries: int, size: int) -> None:
-        """Use some of it."""
-        self._deliveries -= deliveries
-        self._size -= size
-
-    def take(self, most: int, size: int) -> int:
-        """Use it up for up to ``most`` deliveries of ``size`` bytes each; returns how many."""
-        if self.over:
-            return 0
-        count = min(most, self._deliveries, -(-self._size // (size + OVERHEAD)))
-        self.spend(count, count * (size + OVERHEAD))
-        return count
-
-
-class _Delivery:
-    """A message on its way; ``done`` of its members have it."""
-
-    __slots__ = ("done", "members", "message")
-
-    def __init__(self, message: Shared, members: list[Member]) -> None:
-        self.message = message
-        self.members = members
-        self.done = 0
 
 
 class _Holding:
@@ -116,7 +69,7 @@ class _Holding:
 
 
 class Groups:
-    """Who is in which group, and what is on its way to them. An empty group does not exist.
+    """Who is in which group. An empty group does not exist.
 
     Args:
         incarnation: this gateway's, with which ids of its connections begin.
@@ -124,7 +77,7 @@ class Groups:
         clock: seconds since the epoch.
 
     Attributes:
-        published: what has not reached all members yet.
+        deliveries: what is on its way to members.
         engine: hears who is there, and knows what was published before; set before the first use.
     """
 
@@ -136,8 +89,7 @@ class Groups:
         self._clock = clock
         self._members: dict[str, dict[int, Member]] = {}
         self._holding: dict[str, dict[int, _Holding]] = {}
-        # Bounded by whoever publishes: it delivers all before it takes anything more.
-        self.published: deque[_Delivery] = deque()
+        self.deliveries = Deliveries()
 
     # ------------------------------------------------------------------ who is there
 
@@ -274,7 +226,7 @@ class Groups:
     # ------------------------------------------------------------------ publications
 
     def publish(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
-        """See :class:`.engine.base.Listener`. Leaves with :meth:`deliver`."""
+        """See :class:`.engine.base.Listener`. Leaves with :meth:`.Deliveries.deliver`."""
         members = self._members.get(group)
         if members is None:
             return
@@ -282,31 +234,11 @@ class Groups:
         left_out = self.conn_of(exclude) if exclude else 0
         chosen = [member for conn, member in members.items() if conn != left_out]
         if chosen:
-            self.published.append(_Delivery(message, chosen))
+            self.deliveries.add(message, chosen)
         if self._holding:
             for held in self._holding.get(group, {}).values():
                 if held.member.conn != left_out:
                     held.hold(message)
-
-    def send(self, message: Shared, members: list[Member]) -> None:
-        """Send a message to these, whatever groups they are in."""
-        if members:
-            self.published.append(_Delivery(message, members))
-
-    def deliver(self, turn: Turn) -> bool:
-        """Deliver what was published, as far as the turn goes. False if some is left."""
-        published = self.published
-        while published:
-            delivery = published[0]
-            message, done = delivery.message, delivery.done
-            count = turn.take(len(delivery.members) - done, len(message.data))
-            for member in delivery.members[done : done + count]:
-                member.send_shared(message)
-            delivery.done += count
-            if delivery.done < len(delivery.members):
-                return False
-            published.popleft()
-        return True
 
 
 def _shared(group: str, publication: Publication, epoch: str) -> Shared:

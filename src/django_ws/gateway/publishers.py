@@ -131,7 +131,7 @@ class Requests:
             conn = self._groups.conn_of(message.exclude)
             found = self._sessions.find(message.user, "", "", 0)
             members: list[Member] = [each for each in found if each.conn != conn]
-            self._groups.send(shared, members)
+            self._groups.deliveries.add(shared, members)
             return len(members)
         if isinstance(message, Recheck):
             return self._sessions.recheck(message.user)

@@ -22,7 +22,8 @@ from ..wire.messages import (
     Revalidate,
 )
 from .counters import Counters
-from .groups import Groups, Turn
+from .deliveries import Turn
+from .groups import Groups
 from .index import Index
 from .laggards import Laggards
 from .session import Session, Windows
@@ -74,7 +75,8 @@ class Sessions:
         by_conn: those that are not over yet.
         by_user, by_key: of these those that are accepted, by :attr:`.Session.user` and
             :attr:`.Session.key`.
-        groups: their memberships; ``published`` is what has not reached all members yet.
+        groups: their memberships.
+        published: what has not reached all members yet.
         laggards: browsers that do not keep up with their groups.
         namespaces: of the newest ready worker.
         waiting: handshakes without a worker.
@@ -93,7 +95,7 @@ class Sessions:
         self.counters = counters
         self.groups = groups
         self._go_on = on_room
-        self.published = self.groups.published
+        self.published = groups.deliveries.waiting
         self.laggards = Laggards(loop, self._closed_slow, on_room)
         self.by_conn: dict[int, Session] = {}
         self.by_user = Index()
@@ -136,8 +138,8 @@ class Sessions:
         return bool(self.laggards)
 
     def deliver(self, turn: Turn) -> bool:
-        """See :meth:`.Groups.deliver`."""
-        return self.groups.deliver(turn)
+        """See :meth:`.Deliveries.deliver`."""
+        return self.groups.deliveries.deliver(turn)
 
     def _closed_slow(self) -> None:
         self.counters["closed_slow"] += 1
@@ -293,7 +295,7 @@ class Sessions:
             else:
                 self._place(session)
         self.dispatch()
-        if self.groups.published:  # of those who have left
+        if self.published:  # of those who have left
             self._go_on()
 
     def _forget(self, session: Session) -> None:

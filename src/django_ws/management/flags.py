@@ -73,7 +73,8 @@ def add_worker_flags(parser: ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="N",
-        help="An elastic pool of at most N threads per worker (the default mode; 256).",
+        help="An elastic pool (the default mode): at most N hooks of a worker block at a time, 256 "
+        "by default. While N do, messages wait and new connections get 503.",
     )
     modes.add_argument(
         "--threaded",

@@ -11,6 +11,7 @@ from _thread import start_new_thread
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.dispatch import receiver
+from django.utils.functional import cached_property
 from journal import note
 
 from django_ws import JsonWebSocketHandler, Reject, WebSocketHandler, publish
@@ -188,6 +189,54 @@ class Ledger(Noting):
         note("handled", self.who, number, count)
         time.sleep(0 if number % 2 else nap)
         self.send(f"{number} {count}")
+
+
+class Carried(Noting):
+    """A ledger that keeps what it knows in attributes of all plain types; it has no ``on_restore``.
+
+    The count that it notes is -1 once they do not agree with each other.
+    """
+
+    def on_connect(self):
+        super().on_connect()
+        self.room, self.count, self.half, self.nothing = self.who, 0, 0.0, None
+        self.even, self.digits = True, b""
+        self.last, self.tally = [], {"odd": 0, "even": {"of": 0}}
+
+    @cached_property
+    def process(self):
+        """Wrong in any process but the one that computed it."""
+        return os.getpid()
+
+    def on_message(self, message):
+        number = int(message)
+        nap = 0.05 if number % 7 == 0 else 0.005
+        time.sleep(nap if number % 2 else 0)
+        agree = self._agree()
+        self.count += 1
+        self.half += 0.5
+        self.even = not self.even
+        self.digits = str(self.count).encode()
+        self.last = [*self.last, number][-3:]
+        if number % 2:
+            self.tally["odd"] += 1
+        else:
+            self.tally["even"]["of"] += 1
+        note("handled", self.who, number, self.count if agree else -1)
+        time.sleep(0 if number % 2 else nap)
+        self.send(f"{number} {self.count}")
+
+    def _agree(self):
+        return (
+            self.process == os.getpid()
+            and self.room == self.who
+            and self.nothing is None
+            and self.half == self.count / 2
+            and self.even is (self.count % 2 == 0)
+            and self.digits == (str(self.count).encode() if self.count else b"")
+            and self.last == list(range(1, self.count + 1))[-3:]
+            and self.tally == {"odd": (self.count + 1) // 2, "even": {"of": self.count // 2}}
+        )
 
 
 class Elsewhere(WebSocketHandler):

@@ -28,6 +28,7 @@ DEFAULT_WS_HANDLERS = {
     "db": "things.handlers.Db",
     "ledger": "handlers.Ledger",
     "again": {"handler": "handlers.Ledger", "on_worker_lost": "redeliver"},
+    "carried": {"handler": "handlers.Carried", "on_worker_lost": "redeliver"},
     "poison": {"handler": "handlers.Hooks", "on_worker_lost": "redeliver"},
     "where": "handlers.Where",
     "elsewhere": "handlers.Elsewhere",

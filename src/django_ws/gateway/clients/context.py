@@ -18,8 +18,9 @@ __all__ = ["PARTS", "Accepted", "Context", "Recipient", "Session"]
 #: Stands for "no limit" where a number is needed.
 UNLIMITED = 2**62
 
-#: What a message costs of the message rate, of which any other frame costs one: to answer a ping
-#: or to put a fragment away takes the gateway about a quarter of what a message takes it.
+#: What a message costs of the message rate, of which any other frame costs one: a ping is answered
+#: and a fragment put away on the spot, while a message is also numbered, sent to a worker, kept and
+#: acknowledged.
 PARTS = 4
 
 #: Keeps a whole number of messages from becoming one less.
