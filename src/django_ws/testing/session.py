@@ -25,7 +25,7 @@ class LocalSession:
     def __init__(self, gateway: LocalGateway, connection: LocalConnection) -> None:
         self.conn = connection.conn
         self.connection = connection
-        self.groups: set[str] | None = None
+        self.groups: Collection[str] | None = None
         self.user = self.key = ""
         self.changed = False
         self._gateway = gateway
