@@ -31,6 +31,7 @@ from .options import (
     DEFAULT_WEBSOCKET_URL,
     MAX_IPC_PATH,
     GatewayConfig,
+    GroupConfig,
     Limits,
     NamespaceConfig,
     PublisherConfig,
@@ -136,6 +137,8 @@ def publisher() -> PublisherConfig:
         sub_sockets=cast("list[str]", _one("SUB_SOCKET", [default])),
         max_outgoing=Limits(max_message_size=cast("int", maximum)).max_outgoing,
         on_no_gateway=str(_one("ON_NO_GATEWAY", "raise")),
+        groups=cast("dict[str, GroupConfig]", _one("GROUPS", {})),
+        engine=str(_one("ENGINE", "")),
     )
 
 
@@ -424,7 +427,8 @@ def _fingerprints(
     debug = bool(settings.DEBUG)
     found = {"DEBUG": _digest(debug), "ALLOWED_HOSTS": _digest(_allowed_hosts(debug))}
     for name, value in values.items():
-        if not {"worker", "settings", "publisher"}.intersection(OPTIONS[name].where):
+        elsewhere = {"worker", "settings", "publisher"}.intersection(OPTIONS[name].where)
+        if not elsewhere or name == "ENGINE":
             found[name] = _digest(value) if flags.get(name.lower()) is None else ""
     if routes:
         # Their order counts.

@@ -154,6 +154,7 @@ class Gateways:
         self._sender = secrets.token_hex(8)
         self._gateways = [_Gateway(endpoint) for endpoint in config.sub_sockets]
         self._thread = _ThreadNumber()
+        self._shared = bool(config.engine)  # then one gateway is enough
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:
         """Queue what nobody waits for.
@@ -169,6 +170,8 @@ class Gateways:
         for gateway in self._gateways:
             if left := _send(gateway.line(number), batches, started):
                 late.append((gateway, left))
+            elif self._shared:
+                return
         taken = len(late) < len(self._gateways)
         for gateway, left in late:
             line = gateway.line(number)
@@ -178,6 +181,8 @@ class Gateways:
                 gateway.failed()
             else:
                 taken = True
+                if self._shared:
+                    return
         if not taken:
             raise self._unavailable()
 
@@ -211,6 +216,8 @@ class Gateways:
                 down.append(gateway)
             else:
                 found.append(answers)
+                if self._shared:
+                    return found
         if several and not found:
             for gateway in down:
                 answers = _ask(gateway, gateway.line(number), question, PATIENCE)

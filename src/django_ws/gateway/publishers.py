@@ -28,7 +28,6 @@ from .engine.base import Engine, Failure
 from .groups import Member
 from .sessions import Sessions
 from .shared import Shared
-from .tickets import UsedTickets
 
 __all__ = ["Requests"]
 
@@ -56,7 +55,6 @@ class Requests:
         self._groups = sessions.groups
         self._max_message = max_message
         self._answer = answer
-        self._tickets = UsedTickets()
 
     # ------------------------------------------------------------------ of Django processes
 
@@ -100,7 +98,11 @@ class Requests:
             case Recheck():
                 self.engine.spread(message, answer)
             case UseTicket():
-                answer(int(self._tickets.use(message.nonce, message.expires)))
+                self.engine.use_ticket(
+                    message.nonce,
+                    message.expires,
+                    lambda used: answer(_instead(used, int(used is True))),
+                )
             case GetHistory():
                 self.engine.history(message.group, message.since, message.limit, answer)
             case GetPosition():
@@ -121,6 +123,10 @@ class Requests:
     def published(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
         """See :class:`.engine.base.Listener`."""
         self._groups.publish(group, publication, epoch, exclude)
+
+    def missed(self, group: str) -> None:
+        """See :class:`.engine.base.Listener`."""
+        self._sessions.counters["engine_missed"] += 1
 
     def spread(self, message: Publish | Expel | Recheck) -> int:
         """See :class:`.engine.base.Listener`."""
