@@ -1,7 +1,7 @@
 """Who is present here, which gateways live, and who has died.
 
-A gateway holds a lease, which it renews every second. Whoever is present at one whose lease has ended
-is present no more: readers see that at once, and another gateway tells the group.
+A gateway holds a lease, which it renews every second. Whoever is present at one whose lease has
+ended is present no more: readers see that at once, and another gateway tells the group.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from .resp import Error, Parser, ProtocolError, Pushed, Value, pack
 
@@ -129,9 +129,9 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(MAX_UNWRITTEN)
+        # uvloop's are no asyncio.Transport.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(MAX_UNWRITTEN)
 
     def pause_writing(self) -> None:
         """See :class:`asyncio.Protocol`."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
 
 from django_ws.gateway.engine.redis import Redis
 from django_ws.group_patterns import lookup
@@ -28,7 +29,7 @@ class RedisBench:
 
     def __init__(self, server: Valkey) -> None:
         self.server = server
-        self.loop = asyncio.new_event_loop()
+        self.loop = uvloop.new_event_loop()  # as the gateway has it
         self.now = 1_000_000.0
         self.project = f"project-{next(self.numbers)}"
         self.engines: list[Redis] = []
