@@ -11,7 +11,7 @@ from typing import Any
 
 from ...group_patterns import Lookup
 from ...options import GroupConfig
-from ...store.calls import SPREADS, Calls, Lease, Placed, who
+from ...store.calls import SPREADS, Calls, Found, Lease, Placed, who
 from ...store.forms import Entry, FormError, read_entry
 from ...store.names import COMMON, SPREAD, Names
 from ...store.urls import Server
@@ -166,9 +166,23 @@ class Redis:
             done(Position(0, ""))
 
     def _told(self, group: str, done: Done[Position], outcome: Position | Failure) -> None:
-        if not isinstance(outcome, Failure):
-            self._heard.told(group, outcome)
-        done(outcome)
+        position = None if isinstance(outcome, Failure) else outcome
+        self._answer(group, position, done, outcome)
+
+    def _answer(
+        self, group: str, position: Position | None, done: Done[Any], outcome: object
+    ) -> None:
+        """Answer what a group's publications are counted from: who gets that gets next what comes
+        after it, and nothing twice."""
+        if position is None:
+            done(outcome)
+            return
+
+        def answer(well: bool) -> None:
+            self._heard.told(group, position)
+            done(outcome if well else UNKNOWN)
+
+        self._in_order(lambda: self._heard.after(group, answer))
 
     def history(self, group: str, since: Position | None, limit: int, done: Done[Recent]) -> None:
         options = self._with_history(group)
@@ -178,19 +192,13 @@ class Redis:
             call = self._calls.history(group, options, since, limit)
             self._servers.call(call, partial(self._found, group, done))
 
-    def _found(self, group: str, done: Done[Recent], outcome: Any) -> None:
+    def _found(self, group: str, done: Done[Recent], outcome: Found | Failure) -> None:
         if isinstance(outcome, Failure):
             done(outcome)
-            return
-        publications = [entry.publication for entry in outcome.entries]
-        recent = Recent(publications, outcome.position, outcome.complete)
-
-        def answer(well: bool) -> None:
-            self._heard.told(group, recent.position)
-            done(recent if well else UNKNOWN)
-
-        # Whoever gets this gets next what is published after it, and nothing twice.
-        self._in_order(lambda: self._heard.after(group, answer))
+        else:
+            publications = [entry.publication for entry in outcome.entries]
+            recent = Recent(publications, outcome.position, outcome.complete)
+            self._answer(group, outcome.position, done, recent)
 
     def _with_history(self, group: str) -> GroupConfig | None:
         options = self._options(group)
