@@ -307,6 +307,12 @@ def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
         yield Problem(
             "E016", f"PUSH_SOCKET and SUB_SOCKET are the same: {push}.", "Give each one of its own."
         )
+    if "ENGINE" in values and "PROJECT" not in given:
+        yield Problem(
+            "W010",
+            "DJANGO_WS has an ENGINE, but no PROJECT.",
+            "Name the project: others that share the server are told apart by that.",
+        )
     # Every worker after the first appends a dot and its incarnation, 16 characters.
     room = MAX_IPC_PATH - 17
     if push.startswith("ipc://") and len(push.removeprefix("ipc://").encode()) > room:

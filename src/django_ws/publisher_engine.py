@@ -63,8 +63,7 @@ class Engine:
     """
 
     def __init__(self, config: PublisherConfig) -> None:
-        server = parse(config.engine)
-        self._name = str(server)
+        self._server = server = parse(config.engine)
         self._options = lookup(config.groups)
         self._calls = Calls(Names(config.project, server.db))
         self._client = Client(server, PATIENCE)
@@ -160,13 +159,13 @@ class Engine:
             raise self._away(str(error)) from None
         except Late as error:
             self._resting = time.monotonic() + PATIENCE
-            words = f"the engine at {self._name} did not answer in time: {error}"
+            words = f"the engine at {self._server} did not answer in time: {error}"
             raise PublishTimeout(words) from None
         except Refused as error:
-            raise PublishError(f"the engine at {self._name} refuses: {error}") from None
+            raise PublishError(f"the engine at {self._server} refuses: {error}") from None
 
     def _away(self, words: str) -> GatewayUnavailable:
-        return GatewayUnavailable(f"the engine at {self._name} is away: {words}")
+        return GatewayUnavailable(f"the engine at {self._server} is away: {words}")
 
     def _count(self, token: str, heard: int, deadline: float) -> int:
         """To how many connections something applied, at as many gateways as answer in time."""

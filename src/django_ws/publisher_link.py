@@ -46,6 +46,13 @@ OVERHEAD = 64
 #: Seconds without a sign of life over tcp until a gateway counts as gone.
 SILENCE = 30.0
 
+#: What a gateway's engine fails with, as far as it is more than a refusal.
+_FAILURES = {
+    "engine_away": GatewayUnavailable,
+    "engine_busy": GatewayUnavailable,
+    "engine_unknown": PublishTimeout,
+}
+
 _requests = itertools.count(1)
 
 
@@ -305,7 +312,7 @@ def _ask(
         values: dict[int, msgspec.Raw] = {}
         for answer in line.answers({each.request for each in requests}, answer_by):
             if isinstance(answer, Failed):
-                raise PublishError(answer.words)
+                raise _FAILURES.get(answer.code, PublishError)(answer.words)
             values[answer.request] = answer.value
     finally:
         line.lock.release()
