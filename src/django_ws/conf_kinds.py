@@ -25,7 +25,6 @@ __all__ = [
     "endpoint",
     "endpoints",
     "engine",
-    "gateways",
     "groups",
     "limit",
     "mode",
@@ -96,18 +95,6 @@ def seconds(value: object) -> float:
         return rate(value)
     except ValueError:
         raise ValueError(f"must be a number of seconds, 0 or more, not {value!r}") from None
-
-
-def gateways(value: object) -> int:
-    """How many gateways; one, as long as groups live in a gateway's memory."""
-    number = count(value)
-    if number > 1:
-        raise ValueError(
-            f"must be 1, not {number}: groups live in the memory of one gateway, and an engine "
-            "that several could share does not exist yet; run several run_wsgateway instead, "
-            "see docs/deployment.md"
-        )
-    return number
 
 
 def mode(value: object) -> str:

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 
-from django_ws import conf
+from django_ws import conf, conf_gateways
 from django_ws.conf_table import OPTIONS
 from django_ws.options import (
     GatewayConfig,
@@ -235,8 +236,8 @@ def test_namespaces(settings: LazySettings) -> None:
         ({"mode": "fast"}, "must be one of pool, threaded, gevent, multiprocess"),
         ({"workers": 0}, "--workers must be a whole number, 1 or more, not 0"),
         ({"workers": True}, "--workers must be a whole number"),
-        ({"gateways": 2}, "an engine that several could share does not exist yet"),
-        ({"gateways": 2}, "run several run_wsgateway instead"),
+        ({"gateways": 2}, "GATEWAYS is 2, but there is no ENGINE"),
+        ({"gateways": 0}, "--gateways must be a whole number, 1 or more, not 0"),
         ({"websocket_url": "/(["}, "--websocket-url is no regular expression"),
         ({"push_socket": "udp://127.0.0.1:1"}, "must begin with ipc:// or tcp://"),
         ({"push_socket": "ipc://"}, "must name a file"),
@@ -339,3 +340,71 @@ def test_converters_of_the_project_are_registered_by_its_urls(settings: LazySett
     assert url.path({"day": date(2026, 11, 25)}) == "/ws/2026-11-25/"
     with pytest.raises(ValueError, match="month"):
         url.kwargs({"day": "2026-13-25"})
+
+
+def test_namespaces_are_read_once_until_settings_change(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = conf.conf_namespaces.read
+    calls = []
+
+    def counting(*args: Any) -> Any:
+        calls.append(args)
+        return read(*args)
+
+    monkeypatch.setattr(conf.conf_namespaces, "read", counting)
+    handler = "tests.handlers.Echo"
+    settings.DEFAULT_WS_HANDLERS = {"chat": {"handler": handler, "url": "ws/<slug:room>/"}}
+    for _ in range(3):
+        chat = conf.namespace("chat")
+        assert chat is not None
+        assert chat.handler == handler
+        url = conf.namespace_url("chat")
+        assert url is not None
+        assert url.kwargs({"room": "a"}) == {"room": "a"}
+        assert [route.namespace for route in conf.routes()] == ["chat"]
+        assert conf.handler_paths() == {"chat": handler}
+    assert len(calls) == 1
+    with override_settings(DEFAULT_WS_HANDLERS={"chat": handler}, FORCE_SCRIPT_NAME="/app"):
+        assert conf.namespace_url("chat") is None
+        assert conf.routes() == []
+    assert conf.namespace_url("chat") is not None
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "number", "expected"),
+    [
+        (["ipc:///run/a"], 1, ["ipc:///run/a"]),
+        (["ipc:///run/a"], 3, ["ipc:///run/a", "ipc:///run/a.2", "ipc:///run/a.3"]),
+        (["ipc:///run/a", "ipc:///run/b"], 2, ["ipc:///run/a", "ipc:///run/b"]),
+        (["ipc:///run/a", "ipc:///run/b"], 1, ["ipc:///run/a", "ipc:///run/b"]),
+        (["tcp://127.0.0.1:9"], 1, ["tcp://127.0.0.1:9"]),
+    ],
+)
+def test_each_gateway_has_an_endpoint(given: list[str], number: int, expected: list[str]) -> None:
+    assert conf_gateways.endpoints(given, number) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "id", "words"),
+    [
+        ({"SUB_SOCKET": "ipc:///a,ipc:///b"}, "E016", "GATEWAYS is 3, but SUB_SOCKET names 2"),
+        ({"SUB_SOCKET": "tcp://127.0.0.1:9001"}, "E016", "SUB_SOCKET names one tcp:// endpoint"),
+        ({"SUB_SOCKET": f"ipc:///{'x' * 105}"}, "E016", "leaves no room for the number"),
+        ({"SOCKETIO": True}, "W010", "Long-polling clients of Socket.IO"),
+    ],
+)
+def test_what_several_gateways_need(
+    settings: LazySettings, own: dict[str, object], id: str, words: str
+) -> None:
+    settings.DJANGO_WS = {"GATEWAYS": 3, **own}
+    found = {problem.id: problem.message for problem in conf.problems({})}
+    assert words in found[id]
+    assert "E018" in found  # there is no engine
+
+
+def test_publishers_and_workers_know_all_gateways_of_the_settings(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"SUB_SOCKET": "ipc:///run/sub", "GATEWAYS": 2, "PROJECT": "shop"}
+    expected = ["ipc:///run/sub", "ipc:///run/sub.2"]
+    assert conf.publisher().sub_sockets == expected

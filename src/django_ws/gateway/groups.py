@@ -1,18 +1,18 @@
-"""Groups of connections, in this gateway's memory, and what is on its way to their members."""
+"""Groups of connections, in this gateway's memory."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..group_patterns import Lookup
-from ..wire.messages import Position, Present, Publication, Recent
+from ..wire.messages import TEXT, Position, Present, Publication, Recent
+from .deliveries import Deliveries
 from .engine.base import Engine, Failure
 from .shared import Shared
 
-__all__ = ["Groups", "Joining", "Member", "Turn"]
+__all__ = ["Groups", "Joining", "Member"]
 
 #: Called with how far a group had come when a connection became its member, and whether nothing is
 #: missing since the position it came with.
@@ -20,9 +20,6 @@ Joining = Callable[[Position, bool], None]
 
 #: Publications that wait for a connection that hears first what came before.
 MAX_HELD = 1000
-
-#: Bytes to count for a delivery besides its payload.
-OVERHEAD = 64
 
 
 class Member(Protocol):
@@ -32,59 +29,35 @@ class Member(Protocol):
         groups: of which it is a member; ``None`` for none.
         user: primary key of its user; empty for nobody.
         info: JSON that presence shows of it; empty for none.
+        accepted: whether ``on_connect`` has said yes; before, nobody is told of it.
     """
 
     groups: set[str] | None
-    user: str
-    info: bytes
 
+    @property
+    def user(self) -> str: ...
+    @property
+    def info(self) -> bytes: ...
     @property
     def conn(self) -> int: ...
+    @property
+    def accepted(self) -> bool: ...
     def send_shared(self, message: Shared) -> None: ...
+    def missed(self, group: str, position: Position) -> None:
+        """Publications before that position may be missing: let a client know that can."""
 
 
-class Turn:
-    """What may be delivered before other things in the loop get theirs.
-
-    Args:
-        deliveries: how many messages.
-        size: bytes.
+class _Missed(NamedTuple):
+    """Lets a member know that something is missing, when its turn comes: not before what has been
+    published before.
     """
 
-    __slots__ = ("_deliveries", "_size")
+    member: Member
+    group: str
+    position: Position
 
-    def __init__(self, deliveries: int, size: int) -> None:
-        self._deliveries = deliveries
-        self._size = size
-
-    @property
-    def over(self) -> bool:
-        """Whether it is used up."""
-        return self._deliveries <= 0 or self._size <= 0
-
-    def spend(self, deliveries: int, size: int) -> None:
-        """Use some of it."""
-        self._deliveries -= deliveries
-        self._size -= size
-
-    def take(self, most: int, size: int) -> int:
-        """Use it up for up to ``most`` deliveries of ``size`` bytes each; returns how many."""
-        if self.over:
-            return 0
-        count = min(most, self._deliveries, -(-self._size // (size + OVERHEAD)))
-        self.spend(count, count * (size + OVERHEAD))
-        return count
-
-
-class _Delivery:
-    """A message on its way; ``done`` of its members have it."""
-
-    __slots__ = ("done", "members", "message")
-
-    def __init__(self, message: Shared, members: list[Member]) -> None:
-        self.message = message
-        self.members = members
-        self.done = 0
+    def send_shared(self, message: Shared) -> None:
+        self.member.missed(self.group, self.position)
 
 
 class _Holding:
@@ -95,12 +68,33 @@ class _Holding:
         waiting: what was published meanwhile; bounded, policy: dropped, and asked for again.
     """
 
-    __slots__ = ("asked_again", "complete", "done", "member", "over", "position", "waiting")
+    __slots__ = (
+        "asked_again",
+        "began",
+        "complete",
+        "done",
+        "guess",
+        "member",
+        "over",
+        "position",
+        "told",
+        "waiting",
+    )
 
-    def __init__(self, member: Member, position: Position, done: Joining | None) -> None:
+    def __init__(
+        self,
+        member: Member,
+        position: Position,
+        done: Joining | None,
+        began: Joining | None,
+        guess: bool,
+    ) -> None:
         self.member = member
         self.position = position
         self.done = done
+        self.began = began
+        self.guess = guess
+        self.told = False
         self.complete = True
         self.over = False
         self.asked_again = False
@@ -116,7 +110,7 @@ class _Holding:
 
 
 class Groups:
-    """Who is in which group, and what is on its way to them. An empty group does not exist.
+    """Who is in which group. An empty group does not exist.
 
     Args:
         incarnation: this gateway's, with which ids of its connections begin.
@@ -124,7 +118,7 @@ class Groups:
         clock: seconds since the epoch.
 
     Attributes:
-        published: what has not reached all members yet.
+        deliveries: what is on its way to members.
         engine: hears who is there, and knows what was published before; set before the first use.
     """
 
@@ -136,8 +130,7 @@ class Groups:
         self._clock = clock
         self._members: dict[str, dict[int, Member]] = {}
         self._holding: dict[str, dict[int, _Holding]] = {}
-        # Bounded by whoever publishes: it delivers all before it takes anything more.
-        self.published: deque[_Delivery] = deque()
+        self.deliveries = Deliveries()
 
     # ------------------------------------------------------------------ who is there
 
@@ -147,12 +140,18 @@ class Groups:
         member: Member,
         since: Position | None = None,
         done: Joining | None = None,
+        began: Joining | None = None,
+        *,
+        guess: bool = False,
     ) -> None:
         """Make a connection a member.
 
         Args:
             since: what was published after it comes first.
             done: called when it is a member, see :data:`Joining`.
+            began: called with the position after which its messages follow, before the first; once
+                more if something is missing between them.
+            guess: ``since`` may be another group's, if it is beyond this one.
         """
         conn = member.conn
         if member.groups is None:
@@ -163,17 +162,17 @@ class Groups:
             members = self._members[group] = {}
             self.engine.subscribe(group)
         new = conn not in members
-        options = self._options(group)
-        if options is not None and new and (options.presence or options.join_leave):
+        if new and member.accepted and self._shows(group):
             self.engine.enter(group, self._present(member))
         if since is not None and new:
-            held = _Holding(member, since, done)
+            held = _Holding(member, since, done, began, guess)
             self._holding.setdefault(group, {})[conn] = held
             self._catch_up(group, held)
             return
         members[conn] = member
-        if done is not None:
-            self.engine.position(group, partial(_joined, done, True))
+        for tell in (began, done):
+            if tell is not None:
+                self.engine.position(group, partial(_joined, tell, True))
 
     def leave(self, group: str, member: Member) -> None:
         """End a membership."""
@@ -188,11 +187,21 @@ class Groups:
             self._remove(group, member.conn)
 
     def changed(self, member: Member) -> None:
-        """What presence shows of a connection is another."""
+        """What presence shows of a connection is another; or it is accepted, and shown at last."""
+        if not member.accepted:
+            return
         for group in member.groups or ():
-            options = self._options(group)
-            if options is not None and options.presence and member.conn in self.members(group):
+            there = member.conn in self.members(group) or member.conn in self._held(group)
+            if there and self._shows(group):
                 self.engine.enter(group, self._present(member))
+
+    def _shows(self, group: str) -> bool:
+        """Whether anybody is told who is in the group."""
+        options = self._options(group)
+        return options is not None and bool(options.presence or options.join_leave)
+
+    def _held(self, group: str) -> Mapping[int, _Holding]:
+        return self._holding.get(group, {})
 
     def _remove(self, group: str, conn: int) -> None:
         held = self._holding.get(group, {}).pop(conn, None)
@@ -203,8 +212,7 @@ class Groups:
         members = self._members.get(group)
         if members is None or (members.pop(conn, None) is None and held is None):
             return
-        options = self._options(group)
-        if options is not None and (options.presence or options.join_leave):
+        if self._shows(group):
             self.engine.leave(group, self.id_of(conn))
         if not members and group not in self._holding:
             del self._members[group]
@@ -226,6 +234,11 @@ class Groups:
     def _present(self, member: Member) -> Present:
         return Present(self.id_of(member.conn), member.user, self._clock(), member.info)
 
+    def has_history(self, group: str) -> bool:
+        """Whether publications of a group have offsets."""
+        options = self._options(group)
+        return options is not None and options.history_size > 0
+
     # ------------------------------------------------------------------ what came before
 
     def _catch_up(self, group: str, held: _Holding) -> None:
@@ -237,12 +250,23 @@ class Groups:
             return
         if isinstance(found, Failure):
             held.complete = False
+            if held.began is not None:
+                held.began(Position(0, ""), False)
             self._begin(group, held, None)
             return
-        held.complete = held.complete and found.complete
         epoch = found.position.epoch
+        if held.guess and held.position.epoch == epoch:
+            held.guess = False
+            if held.position.offset > found.position.offset:
+                found = Recent([], found.position, True)
+        held.complete = held.complete and found.complete
+        if held.began is not None and not (held.told and found.complete):
+            first = found.publications[0].offset - 1 if found.publications else None
+            offset = found.position.offset if first is None else first
+            held.began(Position(offset, epoch), found.complete)
+            held.told = True
         for each in found.publications:
-            held.member.send_shared(_shared(group, each, epoch))
+            held.member.send_shared(_shared(group, each, epoch, past=True))
         if found.publications:
             held.position = Position(found.publications[-1].offset, epoch)
         else:
@@ -274,7 +298,7 @@ class Groups:
     # ------------------------------------------------------------------ publications
 
     def publish(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
-        """See :class:`.engine.base.Listener`. Leaves with :meth:`deliver`."""
+        """See :class:`.engine.base.Listener`. Leaves with :meth:`.Deliveries.deliver`."""
         members = self._members.get(group)
         if members is None:
             return
@@ -282,34 +306,19 @@ class Groups:
         left_out = self.conn_of(exclude) if exclude else 0
         chosen = [member for conn, member in members.items() if conn != left_out]
         if chosen:
-            self.published.append(_Delivery(message, chosen))
+            self.deliveries.add(message, chosen)
         if self._holding:
             for held in self._holding.get(group, {}).values():
                 if held.member.conn != left_out:
                     held.hold(message)
 
-    def send(self, message: Shared, members: list[Member]) -> None:
-        """Send a message to these, whatever groups they are in."""
-        if members:
-            self.published.append(_Delivery(message, members))
-
-    def deliver(self, turn: Turn) -> bool:
-        """Deliver what was published, as far as the turn goes. False if some is left."""
-        published = self.published
-        while published:
-            delivery = published[0]
-            message, done = delivery.message, delivery.done
-            count = turn.take(len(delivery.members) - done, len(message.data))
-            for member in delivery.members[done : done + count]:
-                member.send_shared(message)
-            delivery.done += count
-            if delivery.done < len(delivery.members):
-                return False
-            published.popleft()
-        return True
+    def missed(self, group: str, position: Position) -> None:
+        """See :class:`.engine.base.Listener`. Who is to hear first what came before finds out."""
+        told = [_Missed(member, group, position) for member in self.members(group).values()]
+        self.deliveries.add(Shared(group, TEXT, b""), told)
 
 
-def _shared(group: str, publication: Publication, epoch: str) -> Shared:
+def _shared(group: str, publication: Publication, epoch: str, past: bool = False) -> Shared:
     return Shared(
         group,
         publication.opcode,
@@ -318,6 +327,7 @@ def _shared(group: str, publication: Publication, epoch: str) -> Shared:
         publication.json,
         publication.offset,
         epoch if publication.offset else "",
+        past,
     )
 
 

@@ -9,14 +9,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
 from ..group_patterns import lookup
 from ..options import GatewayConfig
 from ..store.urls import parse
-from ..transport.addresses import EndpointError, may_connect
+from ..transport.addresses import EndpointError
 from ..transport.events import EventsSender
 from ..transport.replies import RepliesReceiver
 from ..wire.codec import ReplyBatch, encode
@@ -30,7 +30,6 @@ from ..wire.messages import (
     Role,
     Welcome,
 )
-from ..wire.projects import foreign_home
 from .counters import Counters
 from .dispatch import Dispatch
 from .drift import Drift
@@ -38,6 +37,7 @@ from .engine.base import Engine
 from .engine.memory import Memory
 from .engine.redis import Redis
 from .groups import Groups
+from .introductions import Introductions
 from .publishers import Requests
 from .replies import Batch, Replies
 from .session import Session
@@ -56,8 +56,6 @@ JOIN_TIMEOUT = 5.0
 MAX_JOINING = 64
 #: Publications on their way to members beyond which the engine's next ones wait.
 MAX_PUBLISHED = 256
-#: Dead incarnations to remember. They say Hello once more at most, so this is plenty.
-REMEMBERED = 1000
 
 
 class Registry:
@@ -104,7 +102,9 @@ class Registry:
                 requests,
                 loop=loop,
                 counters=self.counters,
-                room=lambda: len(groups.published) < MAX_PUBLISHED and not self.sessions.held_up,
+                room=lambda: (
+                    len(groups.deliveries.waiting) < MAX_PUBLISHED and not self.sessions.held_up
+                ),
                 on_published=self._on_room,
             )
         else:
@@ -115,8 +115,7 @@ class Registry:
         self._dispatch = Dispatch(
             config.project, self.sessions, self, requests, self._answer, self.counters
         )
-        self._dead: OrderedDict[str, None] = OrderedDict()
-        self._refused: OrderedDict[str, None] = OrderedDict()  # whose refusal was logged
+        self._introductions = Introductions(config)
         self._link: RepliesReceiver | None = None
         self._replies: Replies | None = None
         self._looked = loop.time()
@@ -245,52 +244,15 @@ class Registry:
         hello = batch.messages[0] if batch.messages else None
         if not isinstance(hello, Hello):
             return  # a beat of a worker whose Hello is still to come, or a predecessor's
-        if batch.sender in self._dead:
-            self._fence(identity, batch.sender, "it counts as dead here")
-        elif batch.project != self.config.project:
-            self._refuse(
-                batch.sender,
-                "a worker of the project %r at this gateway of %r: give each project sockets of "
-                "its own",
-                batch.project,
-                self.config.project,
-            )
-            self._fence(
-                identity,
-                batch.sender,
-                f"this gateway serves {self.config.project!r}: give each project sockets of its "
-                "own",
-            )
-        elif hello.home and self.config.home and hello.home != self.config.home:
-            self._refuse(batch.sender, "a worker: %s", foreign_home(hello.home, self.config.home))
-            self._fence(identity, batch.sender, foreign_home(self.config.home, hello.home))
-        elif not may_connect(hello.endpoint, self.config.push_socket):
-            self._refuse(
-                batch.sender,
-                "a worker at %s, which is not of %s: give gateway and workers the same "
-                "--push-socket",
-                hello.endpoint,
-                self.config.push_socket,
-            )
-            self._fence(
-                identity,
-                batch.sender,
-                f"its endpoint is not of {self.config.push_socket}; give gateway and workers the "
-                "same --push-socket",
-            )
-        else:
+        reason = self._introductions.objection(batch.sender, batch.project, hello)
+        if reason is None:
             try:
                 self._join(identity, batch.sender, hello)
             except EndpointError as error:
-                self._refuse(batch.sender, "a worker: %s", str(error))
-                self._fence(identity, batch.sender, str(error))
-
-    def _refuse(self, incarnation: str, why: str, *args: str) -> None:
-        """Say once why a worker is refused. It may be another one that uses its name, so its name
-        itself has no bad reputation from this."""
-        if incarnation not in self._refused:
-            _remember(self._refused, incarnation)
-            logger.error("refused " + why, *args)
+                self._introductions.refused(batch.sender, f"a worker: {error}")
+                reason = str(error)
+        if reason is not None:
+            self._fence(identity, batch.sender, reason)
 
     def _join(self, identity: bytes, incarnation: str, hello: Hello) -> None:
         joining = [w for w in self._workers.values() if w.health is Health.JOINING]
@@ -403,7 +365,7 @@ class Registry:
         sessions = list(worker.sessions.values())
         expected = worker.health is Health.RETIRING and not sessions
         self._drop(worker)
-        _remember(self._dead, worker.incarnation)
+        self._introductions.died(worker.incarnation)
         if kill:
             self._on_kill(worker.incarnation)
         if worker.confirmed and not expected:
@@ -461,9 +423,3 @@ class Registry:
                     worker.hello.pid,
                 )
         self.sessions.look()
-
-
-def _remember(names: OrderedDict[str, None], name: str) -> None:
-    names[name] = None
-    if len(names) > REMEMBERED:
-        names.popitem(last=False)

@@ -79,7 +79,8 @@ def add_worker_flags(parser: ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="N",
-        help="An elastic pool of at most N threads per worker (the default mode; 256).",
+        help="An elastic pool (the default mode): at most N hooks of a worker block at a time, 256 "
+        "by default. While N do, messages wait and new connections get 503.",
     )
     modes.add_argument(
         "--threaded",
@@ -125,7 +126,12 @@ def add_worker_flags(parser: ArgumentParser) -> None:
 def add_supervisor_flags(parser: ArgumentParser) -> None:
     """Add what only makes sense with both halves."""
     group = parser.add_argument_group("processes")
-    group.add_argument("--gateways", type=int, metavar="N", help="Gateway processes (only 1 yet).")
+    group.add_argument(
+        "--gateways",
+        type=int,
+        metavar="N",
+        help="Gateway processes on the same port (default: 1; more need an engine).",
+    )
     group.add_argument(
         "--wsgi",
         action="store_true",

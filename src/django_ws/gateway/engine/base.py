@@ -51,8 +51,12 @@ class Listener(Protocol):
             exclude: id of the connection that does not get it; empty for none.
         """
 
-    def missed(self, group: str) -> None:
-        """Publications in a group may be missing here, and none of them can be had any more."""
+    def missed(self, group: str, position: Position) -> None:
+        """Publications in a group may be missing here, and cannot be had any more.
+
+        Args:
+            position: after which the next ones follow.
+        """
 
     def spread(self, message: Publish | Expel | Recheck) -> int:
         """What concerns connections wherever they are; returns to how many here it applied."""

@@ -29,6 +29,9 @@ Ask = Callable[[Call[Any], Callable[[Any], None]], None]
 #: asked for, too.
 MAX_HELD = 1000
 
+#: Where groups without history are.
+NOWHERE = Position(0, "")
+
 #: Publications in one answer, and groups that are asked about at a time.
 PAGE = 1000
 MAX_HEALING = 100
@@ -40,7 +43,7 @@ class Ears(Protocol):
     def heard(self, group: str, entry: Entry) -> None:
         """One that is due."""
 
-    def missed(self, group: str) -> None:
+    def missed(self, group: str, position: Position) -> None:
         """See :class:`.base.Listener`."""
 
 
@@ -161,7 +164,7 @@ class Heard:
         """A publication had to be dropped here."""
         state = self._groups.get(group)
         if state is None:
-            self._ears.missed(group)
+            self._ears.missed(group, NOWHERE)
         elif state.epoch and state.held is None:
             self._ill[group] = None
 
@@ -189,7 +192,7 @@ class Heard:
             group, _ = self._ill.popitem(last=False)
             state = self._groups.get(group)
             if state is None:
-                self._ears.missed(group)
+                self._ears.missed(group, NOWHERE)
             elif state.epoch and state.held is None:
                 state.held = []
                 # What was heard may be what a server that took over has never had.
@@ -226,9 +229,6 @@ class Heard:
             return
         position = found.position
         same = position.epoch == state.epoch
-        if not found.complete:
-            self._counters["engine_gaps"] += 1
-            self._ears.missed(group)
         entries = found.entries
         if not same:  # offsets do not compare, but times do
             entries = [each for each in entries if state.micros and each.micros > state.micros]
@@ -238,12 +238,16 @@ class Heard:
             known = {each.publication.offset for each in entries}
             entries = entries + [each for each in held if each.publication.offset not in known]
             entries.sort(key=lambda each: each.publication.offset)
-        for entry in entries:
-            if not same or entry.publication.offset > state.offset:
-                same = True
-                state.note(entry)
-                self._counters["engine_healed"] += 1
-                self._ears.heard(group, entry)
+        due = [e for e in entries if not same or e.publication.offset > state.offset]
+        if not found.complete:
+            self._counters["engine_gaps"] += 1
+            before = due[0].publication.offset - 1 if due else position.offset
+            self._ears.missed(group, Position(before, position.epoch))
+        for entry in due:
+            same = True
+            state.note(entry)
+            self._counters["engine_healed"] += 1
+            self._ears.heard(group, entry)
         if end < position.offset or state.overflowed:
             state.overflowed = False
             self._read_on(group, state)

@@ -335,12 +335,14 @@ class Redis:
         self._published = True
         self._listener.published(group, entry.publication, entry.epoch, entry.exclude)
 
-    def missed(self, group: str) -> None:
+    def missed(self, group: str, position: Position) -> None:
         """See :class:`.heard.Ears`."""
         if group == SPREAD:
             logger.error("what other gateways said was missed: disconnects may not be done here")
         else:
-            self._listener.missed(group)
+            self._counters["engine_missed"] += 1
+            self._published = True
+            self._listener.missed(group, position)
 
     # ------------------------------------------------------------------ members that are slow
 

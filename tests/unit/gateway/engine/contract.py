@@ -44,7 +44,7 @@ class Ears:
     def published(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
         self.publications.append((group, publication, exclude))
 
-    def missed(self, group: str) -> None:
+    def missed(self, group: str, position: Position) -> None:
         self.gaps.append(group)
 
     def spread(self, message: Publish | Expel) -> int:
