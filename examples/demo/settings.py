@@ -62,7 +62,11 @@ DEFAULT_WS_HANDLERS = {
         "handler": "showcase.ws_handlers.visitors.Visitors",
         "on_worker_lost": "redeliver",
     },
+    "board": "showcase.ws_handlers.board.Board",
 }
+
+# The page of Socket.IO.
+DJANGO_WS = {"SOCKETIO": True}
 
 # Where the pages look for the sockets: on their own port, but for pages that runserver serves.
 DEMO_WS_PORT = "8888" if "runserver" in sys.argv else ""
