@@ -21,13 +21,21 @@ async function main() {
   assert.deepStrictEqual(await ask(beside, "auth"), { token: "beside" });
   assert.deepStrictEqual(await ask(two, "auth"), {});
 
-  // Acknowledgements: several values, attachments, and none for what failed.
+  // Acknowledgements: several values, attachments, and one that comes too late.
   const joined = await new Promise((resolve) => one.emit("join", "a", (...got) => resolve(got)));
   assert.deepStrictEqual(joined, ["joined", "a"]);
   const data = Buffer.from([0, 30, 98, 255]); // what a separator and a mark of base64 look like
   assert.deepStrictEqual(await ask(one, "twice", data), { data, more: [data] });
-  await assert.rejects(one.timeout(500).emitWithAck("fail"), /timed out/);
+  await assert.rejects(one.timeout(100).emitWithAck("nap", 0.5), /timed out/);
   assert.strictEqual(await ask(one, "nap", 0.01), "rested");
+
+  // A handler's failure ends the connection, and the client begins anew.
+  const failed = io(`${url}/lounge`, { ...options, reconnectionDelay: 50 });
+  await once(failed, "connect");
+  failed.emit("fail");
+  await once(failed, "disconnect");
+  await once(failed, "connect");
+  failed.disconnect();
 
   // Rooms: of a namespace's handlers, whichever client asks.
   await ask(two, "join", "a");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -9,12 +10,13 @@ import queue
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import socketio
 
+from .load import soon
 from .server import Project, Server, until
 from .test_socketio import NODE, node, packages
 
@@ -157,73 +159,103 @@ def test_node_comes_back(packages: Path, lonely: Server, transports: list[str]) 
 
 # -------------------------------------------------------------------- Python
 
-
-@pytest.fixture
-def client() -> Iterator[socketio.Client]:
-    client = socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.3)
-    yield client
-    client.shutdown()
-    client.eio.http and client.eio.http.close()
+# Its client with threads handles packets in a thread each, so that even those of one event may
+# come in another order; the one with coroutines keeps them in order.
 
 
-def connect(client: socketio.Client, server: Server, transports: list[str], **options) -> None:
-    client.connect(
-        f"http://127.0.0.1:{server.port}?who=python",
-        transports=transports,
-        wait_timeout=WAIT,
-        **options,
-    )
+@contextlib.asynccontextmanager
+async def connected(
+    server: Server, transports: list[str], heard: asyncio.Queue[object], namespaces: list[str]
+) -> AsyncIterator[socketio.AsyncClient]:
+    client = socketio.AsyncClient(reconnection_delay=0.1, reconnection_delay_max=0.3)
+
+    async def hear(value: object) -> None:
+        heard.put_nowait(value)
+
+    async def connect() -> None:
+        heard.put_nowait("connect")
+
+    async def disconnect(reason: str) -> None:
+        heard.put_nowait("disconnect")
+
+    for namespace in namespaces:
+        for event in ("said", "message"):
+            client.on(event, hear, namespace=namespace)
+        client.on("connect", connect, namespace=namespace)
+        client.on("disconnect", disconnect, namespace=namespace)
+    url = f"http://127.0.0.1:{server.port}?who=python"
+    try:
+        await client.connect(
+            url, transports=transports, namespaces=namespaces, auth={"t": 1}, wait_timeout=WAIT
+        )
+        yield client
+    finally:
+        await client.shutdown()
+
+
+async def told(heard: asyncio.Queue[object], count: int) -> list[object]:
+    async with asyncio.timeout(WAIT):
+        return [await heard.get() for _ in range(count)]
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids=by_name)
-def test_events_of_python(server: Server, client: socketio.Client, transports: list[str]) -> None:
-    heard: queue.Queue[object] = queue.Queue()
-    for namespace in ("/lounge", "/beside"):
-        client.on("said", heard.put, namespace=namespace)
-        client.on("message", heard.put, namespace=namespace)
-    connect(client, server, transports, namespaces=list(map("/{}".format, HANDLERS)), auth={"t": 1})
-    assert client.transport() == transports[-1]
+def test_events_of_python(server: Server, transports: list[str]) -> None:
+    async def talk() -> None:
+        heard: asyncio.Queue[object] = asyncio.Queue()
+        async with connected(server, transports, heard, ["/lounge", "/beside"]) as client:
+            assert client.transport() == transports[-1]
+            assert await told(heard, 2) == ["connect", "connect"]
 
-    def call(*event, namespace="/lounge", timeout=10):
-        name, *args = event
-        return client.call(name, tuple(args), namespace=namespace, timeout=timeout)
+            async def call(name, *args, namespace="/lounge", timeout=10):
+                return await client.call(name, args, namespace=namespace, timeout=timeout)
 
-    assert call("auth") == {"t": 1}
-    assert call("join", "a") == ("joined", "a")
-    assert call("join", "a", namespace="/beside") == ("joined", "a")
-    assert call("twice", b"\x00\x1eb") == {"data": b"\x00\x1eb", "more": [b"\x00\x1eb"]}
-    with pytest.raises(socketio.exceptions.TimeoutError):
-        call("fail", timeout=0.3)
-    for value in ("text", {"deep": [1, None]}, b"\x00\xff"):
-        client.emit("say", ("a", value), namespace="/beside")
-        assert [heard.get(timeout=WAIT) for _ in HANDLERS] == [value, value]
-    for number in range(100):
-        client.send(str(number), namespace="/lounge")
-    assert [heard.get(timeout=WAIT) for _ in range(100)] == list(map(str, range(100)))
+            assert await call("auth") == {"t": 1}
+            assert await call("join", "a") == ("joined", "a")
+            assert await call("join", "a", namespace="/beside") == ("joined", "a")
+            data = b"\x00\x1eb"
+            assert await call("twice", data) == {"data": data, "more": [data]}
+            with pytest.raises(socketio.exceptions.TimeoutError):
+                await call("nap", 0.5, timeout=0.1)
+            for value in ("text", {"deep": [1, None]}, data):
+                await client.emit("say", ("a", value), namespace="/beside")
+                assert await told(heard, 2) == [value, value]
+            for number in range(100):
+                await client.send(str(number), namespace="/lounge")
+            assert await told(heard, 100) == list(map(str, range(100)))
+
+    asyncio.run(talk())
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS[:2], ids=by_name)
 def test_python_is_told_that_there_is_no_such_namespace(
-    server: Server, client: socketio.Client, transports: list[str]
+    server: Server, transports: list[str]
 ) -> None:
+    async def talk() -> None:
+        async with connected(server, transports, asyncio.Queue(), ["/nowhere"]):
+            pass
+
     with pytest.raises(socketio.exceptions.ConnectionError):
-        connect(client, server, transports, namespaces=["/nowhere"])
+        asyncio.run(talk())
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS[:2], ids=by_name)
-def test_python_comes_back(lonely: Server, client: socketio.Client, transports: list[str]) -> None:
+def test_python_comes_back(lonely: Server, transports: list[str]) -> None:
     """Takes some seconds, since it waits for new processes."""
-    told: queue.Queue[str] = queue.Queue()
-    client.on("connect", lambda: told.put("connect"), namespace="/lounge")
-    client.on("disconnect", lambda reason: told.put("disconnect"), namespace="/lounge")
-    connect(client, lonely, transports, namespaces=["/lounge"])
-    assert told.get(timeout=WAIT) == "connect"
-    client.emit("nap", 30, namespace="/lounge")
-    until(lambda: lonely.project.journal("nap", who="python"))
-    lonely.workers()[0].kill()
-    assert [told.get(timeout=WAIT) for _ in range(2)] == ["disconnect", "connect"]
-    assert client.call("pid", namespace="/lounge", timeout=10) == lonely.workers()[0].pid
-    lonely.gateway().kill()
-    assert [told.get(timeout=WAIT) for _ in range(2)] == ["disconnect", "connect"]
-    assert client.call("join", "a", namespace="/lounge", timeout=10) == ("joined", "a")
-    until(lambda: len(lonely.project.journal("close", who="python")) == 2)
+
+    async def talk() -> None:
+        heard: asyncio.Queue[object] = asyncio.Queue()
+        async with connected(lonely, transports, heard, ["/lounge"]) as client:
+            assert await told(heard, 1) == ["connect"]
+            await client.emit("nap", 30, namespace="/lounge")
+            await soon(lambda: lonely.project.journal("nap", who="python"), WAIT)
+            lonely.workers()[0].kill()
+            assert await told(heard, 2) == ["disconnect", "connect"]
+            pid = await client.call("pid", namespace="/lounge", timeout=10)
+            assert pid == lonely.workers()[0].pid
+            lonely.gateway().kill()
+            assert await told(heard, 2) == ["disconnect", "connect"]
+            joined = await client.call("join", "a", namespace="/lounge", timeout=10)
+            assert joined == ("joined", "a")
+        await soon(lambda: len(lonely.project.journal("close", who="python")) == 3, WAIT)
+
+    asyncio.run(talk())
