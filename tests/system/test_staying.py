@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from .clients import Client
-from .server import MODES, Project, Server
+from .server import MODES, Command, Project, Server, free_port, until
 
 pytestmark = pytest.mark.system
 
@@ -32,7 +32,11 @@ SETTINGS = {
     "ROOT_URLCONF": "people",
     "ALLOWED_HOSTS": ["127.0.0.1", "testserver"],
     "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
-    "DEFAULT_WS_HANDLERS": {"person": "people.Person", "staff": "people.Staff"},
+    "DEFAULT_WS_HANDLERS": {
+        "person": "people.Person",
+        "staff": "people.Staff",
+        "token": "people.Token",
+    },
 }
 
 #: Runs what it is told, one line of JSON after the other.
@@ -49,6 +53,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client
+from django_ws.auth import make_ticket
 clients = {}
 def login(name, which):
     user, _ = User.objects.get_or_create(username=name)
@@ -85,23 +90,25 @@ class Shell:
                 return json.loads(line[5:])
         raise AssertionError(f"the shell has ended: {self.process.wait(10)}")
 
-    def close(self) -> None:
-        """End it."""
+    def __enter__(self) -> Shell:
+        return self
+
+    def __exit__(self, *failed: object) -> None:
         self.process.communicate(timeout=10)
-        assert self.process.returncode == 0
+        assert failed[0] or self.process.returncode == 0
 
 
 @contextlib.contextmanager
 def serve(directory, *flags: str, **options: object) -> Iterator[Server]:
+    """A server with two workers, whose ``shell`` is a shell beside it."""
     project = Project(directory)
     own = {"ALLOW_MISSING_ORIGIN": True, "SUB_SOCKET": project.flags[3], **options}
     (project.directory / "local.json").write_text(json.dumps({**SETTINGS, "DJANGO_WS": own}))
     project.run("migrate", "--verbosity=0")
     try:
         server = Server(project, "--workers=2", *flags)
-        server.shell = Shell(project)
-        yield server
-        server.shell.close()
+        with Shell(project) as server.shell:
+            yield server
         server.stop()
     finally:
         project.remove()
@@ -194,6 +201,19 @@ def test_what_closes_all_of_a_user(people, change):
     assert closed_soon(*clients) == [LOGGED_OUT] * 3
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_that_a_worker_took_over_is_known_as_well(people, which):
+    """The worker that had let it in is killed."""
+    client = people.connect(people.session("here"))
+    client.ask("who")
+    victims = people.server.workers()
+    victims[which].kill()
+    until(lambda: len({*people.server.workers()} - {*victims}) == 1)
+    assert client.ask("still") == f"still {people.name}  False"
+    people.change("user.is_active = False; user.save()")
+    assert closed_soon(client) == [LOGGED_OUT]
+
+
 def test_on_commit_only(people):
     client = people.connect(people.session("here"))
     people.change("atomic = transaction.atomic(); atomic.__enter__(); user.delete()")
@@ -244,6 +264,27 @@ def test_who_loses_what_a_decorator_asks_for_is_closed(people):
     assert closed_soon(client) == [(4403, "permission denied")]
 
 
+def test_who_came_by_a_token_or_a_ticket(people):
+    key = people.session("here")
+    people.change("result = str(user.pk)")
+    pk = people.shell.run("result = str(user.pk)")
+    ticket = people.shell.run("result = make_ticket(user)")
+    by_token = people.connect("", f"token?user={pk}")
+    by_claims = people.connect(key, f"token?claims={pk}")
+    by_ticket = people.connect("", f"person?ticket={ticket}")
+    everybody = (by_token, by_claims, by_ticket)
+    for client in everybody:
+        client.ask("who")
+    people.change("user.first_name = 'Ann'; user.save()")
+    assert {client.receive(1) for client in everybody} == {
+        f"1 {people.name} Ann False",
+        "1  claims False",
+    }
+    people.change("user.is_active = False; user.save()")
+    assert closed_soon(by_token, by_ticket) == [LOGGED_OUT] * 2
+    assert by_claims.receive(1) == "2  claims False"  # only the handler could tell
+
+
 def test_a_new_password_by_the_page(people):
     """The session that has changed it has another key by then: its page comes back by itself."""
     people.session("here")
@@ -258,3 +299,62 @@ def test_a_new_password_by_the_page(people):
     assert closed_soon(*clients) == [LOGGED_OUT] * 2
     key = people.shell.run("result = clients['here'].session.session_key")
     assert people.connect(key).ask("back") == f"back {people.name}  False"
+
+
+# ---------------------------------------------------------------- by one's own look
+
+
+def test_what_no_signal_tells_is_found_and_never_all_at_once(tmp_path):
+    with serve(tmp_path, "--pool", REVALIDATE=2) as server, People(server) as people:
+        clients = [people.connect(people.session(str(number))) for number in range(12)]
+        for client in clients:  # the first look does not know whether anything has changed
+            assert client.receive(4) == f"1 {people.name}  False"
+        people.change("User.objects.filter(pk=user.pk).update(first_name='Ann')")
+        for client in clients:
+            assert client.receive(4) == f"2 {people.name} Ann False"
+        started = time.monotonic()
+        people.change("Session.objects.all().delete()")
+        found = []
+        for client in clients:
+            assert client.closing(4) == LOGGED_OUT
+            found.append(time.monotonic() - started)
+        assert found[-1] < 4
+        assert found[-1] - found[0] > 0.2
+
+
+# ---------------------------------------------------------------- several gateways
+
+
+def test_on_all_gateways(tmp_path):
+    """Two gateways with two workers for both. Six commands have to start, one after the other."""
+    project = Project(tmp_path)
+    subs = [project.flags[3], f"{project.flags[3]}2"]
+    own = {"ALLOW_MISSING_ORIGIN": True, "SUB_SOCKET": ",".join(subs)}
+    (project.directory / "local.json").write_text(json.dumps({**SETTINGS, "DJANGO_WS": own}))
+    project.run("migrate", "--verbosity=0")
+    push = ["--push-socket", project.flags[1]]
+    try:
+        with Shell(project) as shell, contextlib.ExitStack() as stack:
+            everywhere = []
+            for sub in subs:
+                address = f"127.0.0.1:{free_port()}"
+                front = Command(project, "run_wsgateway", address, *push, "--sub-socket", sub)
+                front.url, front.shell = f"ws://{address}/socket/", shell
+                everywhere.append(stack.enter_context(People(front)))
+            for _ in range(2):
+                flags = [*push, "--sub-socket", ",".join(subs)]
+                Command(project, "run_wsworker", "--noreload", *flags)
+            here, there = everywhere[0].session("here"), everywhere[0].session("there")
+            for command in project.commands[1:]:
+                command.until_output("http://|Quit with CONTROL-C")
+            clients = [each.connect(key) for each in everywhere for key in (here, here, there)]
+            for client in clients:
+                client.ask("who")
+            shell.run("clients['here'].logout()")
+            assert closed_soon(*clients[:2], *clients[3:5]) == [LOGGED_OUT] * 4
+            everywhere[0].change("user.delete()")
+            assert closed_soon(clients[2], clients[5]) == [LOGGED_OUT] * 2
+        for command in reversed(project.commands[1:]):
+            command.stop()
+    finally:
+        project.remove()

@@ -18,8 +18,9 @@ import msgspec
 
 from .. import conf
 from ..exceptions import PublishError
+from ..gateway.deliveries import Turn
 from ..gateway.engine.memory import Memory
-from ..gateway.groups import Groups, Turn
+from ..gateway.groups import Groups
 from ..gateway.publishers import Addressee, Requests
 from ..group_patterns import lookup
 from ..options import GroupConfig
@@ -39,10 +40,13 @@ class Peer(Addressee, Protocol):
     """What the gateway needs of a connection.
 
     Attributes:
+        changed: its user may be another; to be looked at.
         live: it is accepted, and not closed.
         closed: it is accepted, and closed.
         key: digest of its session's key; empty without one.
     """
+
+    changed: bool
 
     @property
     def live(self) -> bool: ...
@@ -50,6 +54,9 @@ class Peer(Addressee, Protocol):
     def closed(self) -> bool: ...
     @property
     def key(self) -> str: ...
+    def look(self) -> None:
+        """Close it, if its user may not stay; else run ``on_user_changed``."""
+
     def end(self) -> None:
         """Leave the gateway, and run ``on_close``."""
 
@@ -141,14 +148,21 @@ class LocalGateway:
             and (not group or group in (peer.groups or ()))
         ]
 
+    def over(self, key: str) -> None:
+        """A session of the web site has ended; nobody is in the middle of a handshake here."""
+
     def recheck(self, user: str) -> int:
-        """How many connections a user has; they are not asked anything."""
-        return len(self.find(user, "", "", 0))
+        """Let the connections of a user be looked at. Returns how many there are."""
+        found = self.find(user, "", "", 0)
+        for peer in found:
+            peer.changed = True
+        return len(found)
 
     # ------------------------------------------------------------------ what is published
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:
         """Publish."""
+        self.commit(overtaken=True)
         with self._lock:
             for message in messages:
                 self._requests.serve(b"", message)
@@ -179,26 +193,30 @@ class LocalGateway:
         self._answers.append(answer)
 
     def _deliver(self) -> None:
-        while not self.groups.deliver(Turn(2**62, 2**62)):
+        while not self.groups.deliveries.deliver(Turn(2**62, 2**62)):
             pass
 
     # ------------------------------------------------------------------ what is left to do
 
-    def commit(self) -> None:
-        """Let what waits for the commit of a ``TestCase`` count, see :class:`.Commits`."""
+    def commit(self, *, overtaken: bool = False) -> None:
+        """Let what waits for the commit of a ``TestCase`` count; see :meth:`.Commits.settle`."""
         if not self._settling:
             self._settling = True
             try:
-                self._commits.settle()
+                self._commits.settle(overtaken=overtaken)
             finally:
                 self._settling = False
 
     def settle(self) -> None:
-        """Run ``on_close`` of what was closed, and let count what was published on commit."""
+        """Do what hooks are needed for: of those who were closed, and whose users have changed."""
         self.commit()
-        while closed := [peer for peer in self._peers.values() if peer.closed]:
-            for peer in closed:
-                peer.end()
+        while due := [peer for peer in self._peers.values() if peer.closed or peer.changed]:
+            for peer in due:
+                if peer.closed:
+                    peer.end()
+                else:
+                    peer.changed = False
+                    peer.look()
             self.commit()
 
     # ------------------------------------------------------------------ its life

@@ -28,12 +28,11 @@ class Look:
         self._users: dict[tuple[str, str], Any] = {}
         self._sessions: dict[str, SessionBase | None] = {}
 
-    def find(self, source: Source, authenticates: bool) -> Any:
+    def find(self, source: Source) -> Any:
         """The user, if the connection may stay.
 
         Args:
             source: what the user comes from.
-            authenticates: the handler has an ``authenticate`` of its own.
 
         Returns:
             ``None`` if it may not; ``True`` if there is nothing that could be looked at.
@@ -47,10 +46,8 @@ class Look:
         if source.given or not source.session:
             return True  # no model, so only the handler could tell
         session = self._session(source.session)
-        if session is not None and _USER not in session and not source.user:
-            return True  # by a token: this session has never had a user
         if session is None:
-            return True if authenticates and not source.user else None
+            return None
         user = session_user(session, self._user)
         return user if user.is_authenticated else None
 

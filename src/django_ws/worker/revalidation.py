@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from django.db.models import Model
 
-from ..base import WebSocketHandler
 from ..staying import LOGGED_OUT
 from . import hygiene
 from .connection import WorkerConnection
@@ -161,9 +160,7 @@ class Revalidation:
                 self._asked.update(dict.fromkeys(each for each in rest if each in asked))
 
     def _look_at_one(self, look: Look, connection: WorkerConnection, asked: bool) -> None:
-        kind = connection.handler_class
-        authenticates = kind.authenticate is not WebSocketHandler.authenticate
-        user = look.find(self._source(connection), authenticates)
+        user = look.find(self._source(connection))
         if user is None:
             connection.close(*LOGGED_OUT)
             return

@@ -2,6 +2,7 @@
 
 import urls  # noqa: F401  the converter of another handler
 from django.contrib.auth import urls as auth_urls
+from django.contrib.auth.models import AnonymousUser, User
 from django.urls import include, path
 
 from django_ws import WebSocketHandler
@@ -11,10 +12,6 @@ from django_ws.auth import login_required, permission_required
 @login_required
 class Person(WebSocketHandler):
     """Tells who it is, and when that has changed."""
-
-    def on_open(self, message):
-        self.state["changes"] = 0
-        self.told = self._told()
 
     def on_message(self, message):
         if message == "save":  # as any other code
@@ -39,6 +36,23 @@ class Person(WebSocketHandler):
 class Staff(WebSocketHandler):
     def on_message(self, message):
         self.send(message)
+
+
+class Token(Person):
+    """Known by the query: ``?user=`` is one of the database, ``?claims=`` is none."""
+
+    def authenticate(self):
+        if "claims" in self.request.GET:
+            return Claims(self.request.GET["claims"])
+        return User.objects.filter(pk=self.request.GET.get("user") or 0).first()
+
+
+class Claims(AnonymousUser):
+    is_authenticated = True
+
+    def __init__(self, pk):
+        self.pk = pk
+        self.first_name = "claims"
 
 
 urlpatterns = [path("", include(auth_urls))]

@@ -135,7 +135,11 @@ class MultiprocessExecutor(Executor):
     def user_source(self, connection: WorkerConnection) -> Source:
         process = connection.runner
         user = process.snapshot.user if isinstance(process, ConnectionProcess) else ""
-        return HandshakeRequest(connection.handshake, user).source
+        source = HandshakeRequest(connection.handshake, user).source
+        # One that is no model does not show in the snapshot.
+        kind = connection.handler_class
+        given = not user and kind.authenticate is not WebSocketHandler.authenticate
+        return source._replace(given=source.given or given)
 
     # ------------------------------------------------------------------ towards the processes
 
