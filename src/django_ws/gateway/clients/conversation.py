@@ -194,6 +194,9 @@ class Conversation:
 
     def give_up(self, reason: str) -> None:
         """See :class:`..parking.Guest`."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.end(REPLACED, reason)
         self._end(self._code, self._reason or reason)
 
     def _end(self, code: int, reason: str) -> None:
@@ -295,7 +298,9 @@ class Conversation:
         envelope = numbering.envelope(opcode, kind, tail)
         if line is not None:
             line.say(opcode, envelope)
-            self._clogged = numbering.size >= self._max_pending
+            if numbering.size >= self._max_pending and not self._clogged:
+                self._clogged = True
+                self.beat()  # a client answers it with what it owes
         elif numbering.size > self._max_pending:
             self._overfull = True
             self._keeper.give_up_soon(self.token, "too much waits for the client")

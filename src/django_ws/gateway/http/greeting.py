@@ -109,6 +109,8 @@ class Greetings:
         conversation = self._parking.find(opening.token) if opening.token else None
         if not isinstance(conversation, Conversation) or conversation.place != found:
             return None
+        if not conversation.session.live:
+            return None  # it was closed, and the client has not heard of it
         if not conversation.numbering.follows(opening.had):
             conversation.give_up("its client does not know what it has")
             return None
