@@ -27,7 +27,7 @@ def make(directory: Path, **settings: object) -> Project:
     }
     options = {
         "ALLOW_MISSING_ORIGIN": True,
-        "HANDSHAKE_TIMEOUT": 5,
+        "HANDSHAKE_TIMEOUT": 20,
         "MAX_PENDING": 200_000,
         "GROUPS": GROUPS,
         **settings,
