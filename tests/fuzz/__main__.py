@@ -35,7 +35,7 @@ def _run(targets: dict[str, Target], seconds: float) -> int:
         for name, target in targets.items():
             last: list[bytes] = []
             try:
-                fuzz(target, 200 if name.startswith("gateway") else 2000, last.append)
+                fuzz(target, 100 if name.startswith("gateway") else 400, last.append)
             except Exception:
                 traceback.print_exc()
                 print(f"\n{name} fails; kept as {keep(name, last[-1])}")
