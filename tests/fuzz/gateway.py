@@ -106,6 +106,7 @@ def _finish(client: Client) -> None:
     client.sock.settimeout(2)
     with contextlib.suppress(EOFError, TimeoutError):
         client.frame(8, (1000).to_bytes(2))
+        client.sock.shutdown(1)
         while client.read()[0] != 0x88:
             pass
 
