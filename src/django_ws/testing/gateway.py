@@ -78,7 +78,6 @@ class LocalGateway:
         self._answers: list[GatewayAnswer] = []
         self._holders = 0
         self._commits = Commits()
-        self._settling = False
         self.watchers: list[Callable[[Publish], None]] = []
         self.groups = Groups(NAME, _options, time.time)
         self._requests = Requests(self, conf.limits().max_outgoing, self._answered)
@@ -200,12 +199,7 @@ class LocalGateway:
 
     def commit(self, *, overtaken: bool = False) -> None:
         """Let what waits for the commit of a ``TestCase`` count; see :meth:`.Commits.settle`."""
-        if not self._settling:
-            self._settling = True
-            try:
-                self._commits.settle(overtaken=overtaken)
-            finally:
-                self._settling = False
+        self._commits.settle(overtaken=overtaken)
 
     def settle(self) -> None:
         """Do what hooks are needed for: of those who were closed, and whose users have changed."""
