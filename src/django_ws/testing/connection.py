@@ -11,6 +11,7 @@ from .. import conf, tickets
 from ..base import WebSocketHandler
 from ..deferral import defer, in_transaction
 from ..exceptions import ConnectionClosed, MessageTooBig
+from ..gateway.clients.named import plain_data
 from ..gateway.shared import Shared
 from ..publications import Encoded, Position, decode
 from ..wire.messages import BINARY, Handshake, Publish
@@ -173,7 +174,7 @@ class LocalConnection:
         """Something was published for it."""
         if self.closed:
             return
-        plain = message.data if message.opcode == BINARY else message.data.decode()
+        plain = message.data if message.opcode == BINARY else plain_data(message).decode()
         if message.event:
             value = decode(Encoded(message.opcode, message.data, message.json))
             self.sent.put(Named(ReceivedEvent(message.event, (value,)), plain))
