@@ -71,6 +71,8 @@ SETTINGS = {
     "DJANGO_WS": {
         "GROUPS": {"users": {"history_size": 9, "history_ttl": 60, "presence": True}},
         "PUBLIC_URL": "https://example.com",
+        "ENGINE": "redis://no.such.host.invalid",
+        "DRAIN_SPREAD": 30,
     },
 }
 

@@ -131,8 +131,9 @@ class LiveServer:
             "PUSH_SOCKET": f"ipc://{directory}/push",
             "SUB_SOCKET": f"ipc://{directory}/sub",
         }
-        # That of the real site, to which no page of a test may connect.
-        own.pop("PUBLIC_URL", None)
+        # Of the real site: no test may reach it, nor wait for its browsers.
+        for name in ("PUBLIC_URL", "ENGINE", "DRAIN_SPREAD"):
+            own.pop(name, None)
         stack.enter_context(override_settings(DJANGO_WS=own))
         stack.enter_context(modify_settings(ALLOWED_HOSTS={"append": self._host}))
 
