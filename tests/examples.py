@@ -16,6 +16,7 @@ SETTINGS = """
 SECRET_KEY = "tests"
 USE_TZ = True
 ROOT_URLCONF = "urls"
+MIGRATION_MODULES = {name: None for name in ("auth", "contenttypes", "sessions", "shop")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "django.contrib.auth",
