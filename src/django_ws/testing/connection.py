@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .. import conf, tickets
@@ -112,6 +113,7 @@ class LocalConnection:
         self.encoded_info = b""
         self.conn = conn
         self._switch = switch
+        self._held: list[Callable[[], None]] = []  # what on_connect does until it has said yes
         self._handshake = handshake
         self._limit = conf.limits().max_outgoing
         self._waits = waits
@@ -152,18 +154,38 @@ class LocalConnection:
             raise ValueError(f"the client does not offer the subprotocol {name!r}")
         self.subprotocol = name
 
+    def accept(self) -> None:
+        """``on_connect`` has said yes."""
+        self.accepted = True
+        held, self._held = self._held, []
+        for action in held:
+            action()
+
+    def let_in_and_close(self, code: int, reason: str) -> None:
+        """It said no, in words that a browser can read: by a close frame."""
+        self._held.clear()
+        self.accept()
+        self.close(code, reason)
+
     # ------------------------------------------------------------------ what is sent
+
+    def _do(self, action: Callable[[], None]) -> None:
+        """Do it now, or once the connection is accepted; if it is refused, never."""
+        if self.accepted:
+            action()
+        else:
+            self._held.append(action)
 
     def send(self, message: str | bytes) -> None:
         self._check(len(message.encode() if isinstance(message, str) else message))
-        self.sent.put(message)
+        self._do(partial(self.sent.put, message))
 
     def emit(self, event: str, args: Sequence[Any]) -> None:
         data, attachments = pack(list(args))
         self._check(len(data) + sum(map(len, attachments)))
         values: Any = unpack(data, attachments)
         plain = None if attachments else json.dumps({"event": event, "args": values})
-        self.sent.put(Named(ReceivedEvent(event, tuple(values)), plain))
+        self._do(partial(self.sent.put, Named(ReceivedEvent(event, tuple(values)), plain)))
 
     def answer(self, code: int, value: object) -> None:
         data, attachments = pack(value)
@@ -211,9 +233,12 @@ class LocalConnection:
             raise MessageTooBig(len(draft.data), self._limit)
         alias = None if immediate else in_transaction(using)
         if alias is None:
-            self._switch.send([draft])
+            self._publish(draft)
         else:
-            defer(alias, [draft], self._switch.send, 1)
+            defer(alias, draft, self._publish, 1)
+
+    def _publish(self, draft: Publish) -> None:
+        self._do(partial(self._switch.send, [draft]))
 
     # ------------------------------------------------------------------ hooks
 

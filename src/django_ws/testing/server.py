@@ -102,6 +102,8 @@ class LiveServer:
                 half.wait(deadline)
             self._port = gateway.port
             self._halves = [gateway, worker]
+            # Clients of the test, if it has any, are not to leave their outlet to others.
+            stack.callback(forget)
             self._stack = stack.pop_all()
 
     def stop(self) -> None:
@@ -144,7 +146,8 @@ class LiveServer:
         thread.daemon = True
         thread.start()
         stack.callback(thread.terminate)
-        thread.is_ready.wait()
+        if not thread.is_ready.wait(START):
+            raise ServerError("the server of the pages is not ready in time")
         if thread.error:
             raise thread.error
         return thread

@@ -124,11 +124,15 @@ def test_who_is_refused_is_no_member() -> None:
     class Refuses(Member):
         def on_connect(self) -> bool:  # type: ignore[override]
             super().on_connect()
+            self.publish("who-x", "too early")
             return False
 
-    refused = WebSocketClient(Refuses)
-    assert not refused.connect("default?group=who-x")
-    assert presence("who-x") == []
+    other = member("group=who-x")
+    with capture_publications() as published:
+        assert not WebSocketClient(Refuses).connect("default?group=who-x")
+    assert published == []
+    assert [each.id for each in presence("who-x")] == [other.handler.id]
+    assert other.receive_nothing()
 
 
 def test_threads_publish_too() -> None:
