@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import queue
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import conf, tickets
 from ..base import WebSocketHandler
@@ -20,39 +19,16 @@ from ..worker.lifecycle import Lifecycle
 from ..worker.payloads import pack, pack_info, unpack
 from ..worker.request import HandshakeRequest
 from ..worker.state import encode_state
+from .inbox import Inbox, Named, ReceivedEvent
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
-__all__ = ["LocalConnection", "Named", "ReceivedEvent", "Switch"]
+__all__ = ["LocalConnection", "Switch"]
 
 #: Further calls of ``wait`` after one that returned ``True``, before the hook counts as endless.
 PATIENCE = 100
-
-
-class ReceivedEvent(NamedTuple):
-    """A named event that a client got.
-
-    Attributes:
-        event: its name.
-        args: its arguments.
-    """
-
-    event: str
-    args: tuple[Any, ...]
-
-
-class Named(NamedTuple):
-    """A named event on its way.
-
-    Attributes:
-        event: for clients that have such.
-        plain: for those that have not; ``None`` if it cannot go to them.
-    """
-
-    event: ReceivedEvent
-    plain: str | bytes | None
 
 
 class Switch(Protocol):
@@ -107,8 +83,7 @@ class LocalConnection:
         self.close_reason = ""
         self.accepted = False
         self.lifecycle = Lifecycle(handler_class, self, reraise=reraise)
-        # Bounded by the test, which sends the messages that make the handler send.
-        self.sent: queue.SimpleQueue[str | bytes | Named] = queue.SimpleQueue()
+        self.sent = Inbox(self._ended)
         self.answered: tuple[int, Any] | None = None
         self.encoded_info = b""
         self.conn = conn
@@ -212,6 +187,9 @@ class LocalConnection:
     def close(self, code: int, reason: str) -> None:
         if not self.closed:
             self.closed, self.close_code, self.close_reason = True, code, reason
+
+    def _ended(self) -> str:
+        return f"; the connection is closed with {self.close_code}" if self.closed else ""
 
     @property
     def closed_here(self) -> bool:

@@ -177,6 +177,14 @@ def test_presence_and_who_joins_and_leaves() -> None:
     assert one.receive() == "gone 1001"
 
 
+def test_a_client_that_is_gone_is_in_no_group() -> None:
+    one = member("group=who-1")
+    two = member("group=who-1")
+    assert len(presence("who-1")) == 2
+    del two
+    assert [each.id for each in presence("who-1")] == [one.handler.id]
+
+
 def test_a_group_without_pattern_has_neither() -> None:
     client = member()
     publish("room", "x")
