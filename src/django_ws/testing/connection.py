@@ -110,7 +110,7 @@ class LocalConnection:
         self.sent: queue.SimpleQueue[str | bytes | Named] = queue.SimpleQueue()
         self.answered: tuple[int, Any] | None = None
         self.encoded_info = b""
-        self._conn = conn
+        self.conn = conn
         self._switch = switch
         self._handshake = handshake
         self._limit = conf.limits().max_outgoing
@@ -143,7 +143,7 @@ class LocalConnection:
 
     def show(self, info: Any) -> None:
         self.encoded_info = pack_info(info)
-        self._switch.changed(self._conn)
+        self._switch.changed(self.conn)
 
     def select_subprotocol(self, name: str | None) -> None:
         if self.accepted:
@@ -200,11 +200,11 @@ class LocalConnection:
 
     def join(self, group: str, since: Sequence[Any] | None) -> Position:
         self.groups |= {group}
-        return self._switch.join(self._conn, group, since)
+        return self._switch.join(self.conn, group, since)
 
     def leave(self, group: str) -> None:
         self.groups -= {group}
-        self._switch.leave(self._conn, group)
+        self._switch.leave(self.conn, group)
 
     def publish(self, draft: Publish, immediate: bool, using: str | None) -> None:
         if len(draft.data) > self._limit:
