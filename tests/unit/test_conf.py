@@ -13,7 +13,7 @@ from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from django_ws import conf
+from django_ws import conf, conf_gateways
 from django_ws.conf_table import OPTIONS
 from django_ws.options import (
     GatewayConfig,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ..gateway.shared import Shared
 from ..staying import LOGGED_OUT
+from ..wire.messages import Position
 from ..worker.driver import drive
 from ..worker.lifecycle import Call, Lifecycle, Refusal
 from ..worker.looks import Look
@@ -87,6 +90,9 @@ class LocalSession:
 
     def send_shared(self, message: Shared) -> None:
         self.connection.deliver(message)
+
+    def missed(self, group: str, position: Position) -> None:
+        """Memory misses nothing."""
 
     def give_up(self, code: int, reason: str) -> None:
         self.connection.close(code, reason)
