@@ -29,7 +29,7 @@ def install(session: nox.Session, django: str) -> None:
 def tests(session: nox.Session, django: str) -> None:
     """Run the tests; arguments go to pytest."""
     install(session, django)
-    session.run("python", "-W", "error", "examples/manage.py", "test", "showcase")
+    session.run("python", "-W", "error", "examples/manage.py", "test", "showcase", "chat", "orders")
     session.run("python", "-m", "pytest", *session.posargs)
 
 

@@ -7,7 +7,7 @@ states and what leads from one to the next are in :mod:`.session_state`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableSet
+from collections.abc import Collection, MutableSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from ..wire.messages import (
     Emit,
     Event,
     Message,
+    Position,
     Refuse,
     Release,
     Reply,
@@ -205,7 +206,7 @@ class Session:
         self.worker: Worker | None = None
         self.seq = 1
         self.unacked: list[Sequenced] = [Connect(conn, 1, namespace, handshake)]
-        self.groups: set[str] | None = None
+        self.groups: Collection[str] | None = None
         self.info = b""
         self.snapshot = _NO_SNAPSHOT
         self.subprotocol = ""
@@ -417,6 +418,11 @@ class Session:
             self._direct.tell(news)
         elif self._outgoing is not None:
             self._outgoing.add(news)
+
+    def missed(self, group: str, position: Position) -> None:
+        """See :class:`.groups.Member`."""
+        if self.wanted is not None:
+            self.tell(Membership(group, position, recovered=False))
 
     def _pass(self, message: Emit | Reply) -> None:
         """As :meth:`send`, which is not to pay for what is rarer."""
