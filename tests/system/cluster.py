@@ -159,8 +159,9 @@ class Segment:
 
 
 class Member:
-    """A browser. Runs until it is stopped. Has to join before anything is published, since it counts
-    offsets by itself.
+    """A browser. Runs until it is stopped.
+
+    It counts offsets by itself, so it has to join before anything is published.
 
     Attributes:
         segments: what it heard.

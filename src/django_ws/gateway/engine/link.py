@@ -45,7 +45,11 @@ TURN_SUBSCRIPTIONS = 1_000
 LOOK = 0.25
 
 #: Errors by which a server says that it is not the right one at the moment: nothing was done.
-ELSEWHERE = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+ELSEWHERE = ("LOADING", "READONLY", "MASTERDOWN")
+
+#: Errors of a cluster that is about to be well again, and seconds until the next try.
+SOON = ("CLUSTERDOWN", "TRYAGAIN")
+SOON_DELAY = 0.05
 
 AWAY = Failure("engine_away", "the engine is away")
 UNKNOWN = Failure("engine_unknown", "the engine went away before it answered")
@@ -68,8 +72,8 @@ class Links(Protocol):
     def up(self, link: Link) -> None:
         """It is connected, and everything is subscribed to anew."""
 
-    def down(self, link: Link, reason: str) -> None:
-        """It is not connected; called for each attempt."""
+    def down(self, link: Link | None, reason: str) -> None:
+        """It is not connected, or no server is known; called for each attempt."""
 
     def pushed(self, link: Link, message: list[Value]) -> None:
         """Something came that belongs to no command."""
@@ -81,8 +85,8 @@ class Links(Protocol):
 class Owner(Links, Protocol):
     """What a link needs of whoever has it."""
 
-    def moved(self, link: Link, operation: Operation, words: str) -> None:
-        """Another server has these keys now (``MOVED``, ``ASK``)."""
+    def moved(self, link: Link, operation: Operation | None, words: str) -> None:
+        """Another server has these keys now, or those of a channel (``MOVED``, ``ASK``)."""
 
 
 class Operation:
@@ -96,13 +100,11 @@ class Operation:
 
     __slots__ = ("asking", "began", "call", "done", "in_full", "size")
 
-    def __init__(
-        self, call: Call[Any], done: Callable[[Any], None], began: float, size: int
-    ) -> None:
+    def __init__(self, call: Call[Any], done: Callable[[Any], None], began: float) -> None:
         self.call = call
         self.done = done
         self.began = began
-        self.size = size
+        self.size = sum(len(p) if isinstance(p, (bytes, str)) else 8 for p in call.parts)
         self.in_full = False
         self.asking = False
 
@@ -159,8 +161,7 @@ class Link:
         Args:
             done: gets what ``call.read`` makes of the reply, or a :class:`.Failure`.
         """
-        size = sum(len(part) if isinstance(part, (bytes, str)) else 8 for part in call.parts)
-        self.take(Operation(call, done, self._loop.time(), size))
+        self.take(Operation(call, done, self._loop.time()))
 
     def take(self, operation: Operation, *, first: bool = False) -> None:
         """Send a command that another link may have had before.
@@ -191,6 +192,25 @@ class Link:
         self._changed[channel] = None
         self._confirm(channel)
         self._flush_soon()
+
+    def taken_away(self, channel: bytes) -> None:
+        """The server has ended a subscription."""
+        self._there.discard(channel)
+
+    def forget(self, channel: bytes) -> None:
+        """Another server has a channel now, so this one has ended the subscription, or will."""
+        self._wanted.discard(channel)
+        self._there.discard(channel)
+        self._changed.pop(channel, None)
+        self._confirm(channel)
+
+    def give_back(self, bucket: int) -> list[Operation]:
+        """What waits here for a bucket that another server has now."""
+        found = [each for each in self._queue if each.call.bucket == bucket]
+        if found:
+            self._queue = deque(each for each in self._queue if each.call.bucket != bucket)
+            self._queued_bytes -= sum(each.size for each in found)
+        return found
 
     def when_subscribed(self, channel: bytes, done: Callable[[], None]) -> None:
         """Call once a channel's messages come; it may be that they never do, but not for long."""
@@ -311,8 +331,11 @@ class Link:
             return  # it is asked for again with the next connection
         if isinstance(value, Error):
             self._there.discard(channel)
-            self._owner.down(self, str(value))
-            self._leave()
+            if value.code == "MOVED":
+                self._owner.moved(self, None, str(value))
+            else:
+                self._owner.down(self, str(value))
+                self._leave()
         elif wanted:
             self._confirm(channel)
 
@@ -331,6 +354,8 @@ class Link:
             self.take(operation, first=True)
         elif value.code in ("MOVED", "ASK"):
             self._owner.moved(self, operation, str(value))
+        elif value.code in SOON and self._loop.time() - operation.began < PATIENCE:
+            self._loop.call_later(SOON_DELAY, partial(self.take, operation, first=True))
         elif value.code in ELSEWHERE:
             self._again(operation)
             self._leave()
@@ -341,6 +366,7 @@ class Link:
         try:
             return operation.call.read(value)
         except (TypeError, ValueError) as error:
+            self.abort("it answers something else than it was asked")
             return Failure("engine_garbled", f"the engine said something else: {error}")
 
     def _again(self, operation: Operation) -> None:

@@ -21,6 +21,7 @@ from .base import Done, Failure, Listener
 from .heard import Heard
 from .leases import Leases
 from .link import UNKNOWN, Link
+from .nodes import Nodes
 from .resp import Value
 from .servers import Servers
 from .spreads import Spreads
@@ -94,7 +95,8 @@ class Redis:
         self._backlog_timer: asyncio.TimerHandle | None = None
         self._published = False
         self._ticked = loop.time()
-        self._servers = Servers(server, self, loop)
+        self._servers: Nodes | Servers
+        self._servers = (Nodes if server.kind == "cluster" else Servers)(server, self, loop)
         ask = self._servers.call
         self._heard = Heard(options, calls, ask, self, counters)
         self._leases = Leases(incarnation, options, calls, ask, lambda: list(self._subscribed))
@@ -283,7 +285,11 @@ class Redis:
             self._servers.call(call, partial(self._told, SPREAD, lambda outcome: None))
         self._heard.reconnected(lambda group: self._servers.has(link, self._names.bucket(group)))
 
-    def down(self, link: Link, reason: str) -> None:
+    def gained(self, buckets: frozenset[int]) -> None:
+        """See :class:`.nodes.Owner`."""
+        self._heard.reconnected(lambda group: self._names.bucket(group) in buckets)
+
+    def down(self, link: Link | None, reason: str) -> None:
         """See :class:`.link.Links`."""
         if self._away_since is None:
             self._away_since = self._loop.time()
