@@ -18,7 +18,8 @@ from ...store.names import BUCKETS
 from ...store.urls import Server
 from .base import Failure
 from .dialing import open_wire
-from .link import AWAY, PATIENCE, Link, Links, Operation
+from .link import Link, Links
+from .operations import AWAY, Operation
 from .resp import Error, Value
 from .wire import Wire
 
@@ -231,8 +232,8 @@ class Nodes:
 
     def _give_up_late(self) -> None:
         now = self._loop.time()
-        late = [each for each in self._homeless if now - each.began > PATIENCE]
-        self._homeless = [each for each in self._homeless if now - each.began <= PATIENCE]
+        late = [each for each in self._homeless if each.late(now)]
+        self._homeless = [each for each in self._homeless if not each.late(now)]
         for operation in late:
             operation.done(AWAY)
 
@@ -265,7 +266,7 @@ class Nodes:
         if operation is None:
             self._outdated.set()
             return
-        if self._loop.time() - operation.began > PATIENCE:
+        if operation.late(self._loop.time()):
             operation.done(Failure("engine_moved", words))
             return
         kind, _, place = words.split()[:3]
@@ -273,7 +274,7 @@ class Nodes:
         target = self._links.get((host, int(port)))
         if kind == "ASK" and target is not None:
             operation.asking = True
-            target.take(operation, first=True)
+            target.take(operation)
         elif kind == "MOVED" and target is not None and target is not link:
             self._outdated.set()
             target.take(operation)

@@ -20,8 +20,9 @@ from ..counters import Counters
 from .base import Done, Failure, Listener
 from .heard import Heard
 from .leases import Leases
-from .link import UNKNOWN, Link
+from .link import Link
 from .nodes import Nodes
+from .operations import UNKNOWN
 from .resp import Value
 from .servers import Servers
 from .spreads import Spreads

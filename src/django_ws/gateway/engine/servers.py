@@ -11,7 +11,8 @@ from ...store.calls import Call
 from ...store.urls import Server
 from .base import Failure
 from .dialing import dial
-from .link import Link, Links, Operation
+from .link import Link, Links
+from .operations import Operation
 from .resp import Value
 
 __all__ = ["Servers"]

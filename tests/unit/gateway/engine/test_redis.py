@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from django_ws.gateway.engine import link, redis
+from django_ws.gateway.engine import link, operations, redis
 from django_ws.gateway.engine.base import Failure
 from django_ws.gateway.engine.redis import Redis
 from django_ws.group_patterns import lookup
@@ -452,17 +452,17 @@ def test_ten_thousand_joins_and_leaves_go_in_a_few_writes(bench: RedisBench) -> 
     ask(bench, bench.engine.publish, groups[-1], TEXT, b"heard")
     ask(bench, bench.engine.publish, groups[0], TEXT, b"unheard")
     heard(bench, 1)
-    subscribed = len(bench.engine._servers._link._there)
+    subscribed = len(bench.engine._servers._link._subscriptions)
     assert subscribed == 12  # with what concerns all gateways, and the inbox
 
 
 def test_what_waits_is_bounded(bench: RedisBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "MAX_QUEUED", 10)
+    monkeypatch.setattr(operations, "MAX_QUEUED", 10)
     answers: list[object] = []
     for _ in range(100):
         bench.engine.publish("plain", TEXT, b"x", done=answers.append)
     assert len(answers) == 90
-    assert all(answer == link.BUSY for answer in answers)
+    assert all(answer == operations.BUSY for answer in answers)
     assert bench.counters["engine_lost"] == 90
     bench.wait_for(lambda: len(answers) == 100)
 
@@ -519,7 +519,7 @@ def test_paused(lonely: RedisBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half-open, too: nobody says that it is gone."""
     monkeypatch.setattr(link, "REPLY_TIMEOUT", 0.3)
     monkeypatch.setattr(link, "CONNECT_TIMEOUT", 0.3)
-    monkeypatch.setattr(link, "PATIENCE", 0.3)
+    monkeypatch.setattr(operations, "PATIENCE", 0.3)
     bench = lonely
     bench.engine.subscribe("kept-1")
     publish(bench, "kept-1", "a")
@@ -559,17 +559,17 @@ def test_full(lonely: RedisBench) -> None:
 def test_what_is_asked_while_it_is_away_fails_in_time(
     lonely: RedisBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "PATIENCE", 0.3)
+    monkeypatch.setattr(operations, "PATIENCE", 0.3)
     bench = lonely
     bench.server.kill()
     bench.wait_for(lambda: bench.engine.away > 0)
     engine = bench.engine
-    assert bench.fail(engine.history, "kept-1", None, 10) == link.AWAY
-    assert bench.fail(engine.presence, "who-1") == link.AWAY
-    assert bench.fail(engine.use_ticket, "nonce", 4e9) == link.AWAY
+    assert bench.fail(engine.history, "kept-1", None, 10) == operations.AWAY
+    assert bench.fail(engine.presence, "who-1") == operations.AWAY
+    assert bench.fail(engine.use_ticket, "nonce", 4e9) == operations.AWAY
     # What ends connections does so at least here.
     message = Expel(0, "7", "", "", "", 4401, "logged out")
-    assert bench.fail(engine.spread, message) == link.AWAY
+    assert bench.fail(engine.spread, message) == operations.AWAY
     assert bench.ears.messages == [message]
 
 
