@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from django_ws.gateway.engine import link, operations, redis
+from django_ws.gateway.engine import backlog, link, operations
 from django_ws.gateway.engine.base import Failure
 from django_ws.gateway.engine.redis import Redis
 from django_ws.group_patterns import lookup
@@ -326,7 +326,7 @@ def test_a_hole_on_the_way_is_healed_before_anything_later_is_told(bench: RedisB
         else:
             take(group, entry)  # type: ignore[arg-type]
 
-    bench.engine._heard.take = lossy  # type: ignore[method-assign]
+    bench.engine._backlog._take = lossy  # type: ignore[assignment]
     for text in (b"b", b"c", b"d"):
         bench.engine.publish("kept-1", TEXT, text)
     assert texts([each for _, each, _ in heard(bench, 4)]) == list("abcd")
@@ -410,7 +410,7 @@ def test_a_group_with_members_is_not_forgotten(bench: RedisBench) -> None:
 
 def test_publications_wait_for_members_that_are_slow(bench: RedisBench) -> None:
     room: list[bool] = [False]
-    bench.engine._room = lambda: room[0]
+    bench.engine._backlog._room = lambda: room[0]
     bench.engine.subscribe("kept-1")
     (one, *_) = publish(bench, "kept-1", "a", "b", "c")
     found: list[object] = []
@@ -427,9 +427,9 @@ def test_publications_wait_for_members_that_are_slow(bench: RedisBench) -> None:
 def test_what_does_not_fit_is_dropped_and_healed(
     bench: RedisBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "MAX_BACKLOG", 2)
+    monkeypatch.setattr(backlog, "MAX_WAITING", 2)
     room: list[bool] = [True]
-    bench.engine._room = lambda: room[0]
+    bench.engine._backlog._room = lambda: room[0]
     bench.engine.subscribe("kept-1")
     bench.engine.subscribe("plain")
     publish(bench, "kept-1", "a")
