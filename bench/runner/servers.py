@@ -7,14 +7,15 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import postgres
+from . import node, postgres
 from .client import LoadError
-from .frames import Dialect, plain, socket_io
+from .frames import Dialect, numbered, plain, socket_io
 from .processes import BENCH, Tree, free_port, python, running, wait_ready
 
 __all__ = ["BASELINE", "SERVERS", "Running", "Server", "Site"]
@@ -24,6 +25,11 @@ BASELINE = "channels-sync-uvicorn"
 
 ALL = frozenset({"echo", "sleep", "orm", "fan", "auth"})
 NO_FAN = ALL - {"fan"}
+IO = frozenset({"echo", "sleep", "fan", "connect"})
+
+#: What only django-ws has, or only its own kind of client.
+OURS = ALL | {"kept", "members"}
+V1 = frozenset({"echo", "fan", "kept"})
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,10 @@ class Server:
         most: the same, up to which.
         redis: whether it needs one.
         io: whether it speaks Socket.IO.
+        v1: whether its clients speak ``django-ws.v1``.
+        program: runs the commands.
+        missing: why it cannot run on this machine; empty if it can.
+        prepare: makes sure that it can.
         quick: whether ``--quick`` includes it.
     """
 
@@ -53,17 +63,32 @@ class Server:
     most: int = 100_000
     redis: bool = False
     io: bool = False
+    v1: bool = False
+    program: str = sys.executable
+    missing: Callable[[], str] = str
+    prepare: Callable[[], object] = str
     quick: bool = True
 
     def dialect(self, handler: str, cookie: str = "") -> Dialect:
         """What to say to it."""
-        return socket_io(handler) if self.io else plain(handler, cookie)
+        if self.io:
+            return socket_io(handler)
+        return numbered(handler, cookie) if self.v1 else plain(handler, cookie)
 
 
 def _ours(label: str, *flags: str, most: int = 100_000, quick: bool = True) -> Server:
     address = ("127.0.0.1:{port}", "--noreload")
     command = ("project/manage.py", "run_wsserver", *address, *flags)
-    return Server(label, (command,), ALL, family="ours", most=most, quick=quick)
+    return Server(label, (command,), OURS, family="ours", most=most, quick=quick)
+
+
+def _ours_v1(label: str, *flags: str) -> Server:
+    return replace(_ours(label, *flags), handlers=V1, v1=True)
+
+
+def _ours_io(label: str, *flags: str, quick: bool = True) -> Server:
+    ours = _ours(label, *flags, quick=quick)
+    return replace(ours, handlers=IO, environment={"BENCH_SOCKETIO": "1"}, io=True)
 
 
 def _gateways(label: str, count: int) -> Server:
@@ -110,7 +135,10 @@ SERVERS: dict[str, Server] = {
     "django-ws-pool-2": _ours(
         "django-ws, pool, 2 workers", "--pool", "--workers", "2", quick=False
     ),
+    "django-ws-pool-v1": _ours_v1("django-ws, pool, django-ws.v1", "--pool"),
     "django-ws-pool-2-gateways": _gateways("django-ws, pool, 2 gateways", 2),
+    "django-ws-pool-io": _ours_io("django-ws, pool, Socket.IO", "--pool"),
+    "django-ws-gevent-io": _ours_io("django-ws, gevent, Socket.IO", "--gevent", quick=False),
     "channels-sync-uvicorn": _channels("Channels sync, uvicorn", "sync", _UVICORN),
     "channels-async-uvicorn": _channels("Channels async, uvicorn", "async", _UVICORN),
     "channels-sync-daphne": _channels("Channels sync, daphne", "sync", _DAPHNE),
@@ -129,8 +157,17 @@ SERVERS: dict[str, Server] = {
     "socketio": Server(
         "python-socketio, uvicorn",
         ((*_UVICORN, "peers.socketio_app:application"),),
-        frozenset({"echo", "sleep", "fan"}),
+        IO,
         io=True,
+    ),
+    "node": Server(
+        "Socket.IO's own server, Node",
+        (("peers/socketio_server.cjs", "{port}"),),
+        IO,
+        io=True,
+        program="node",
+        missing=node.missing,
+        prepare=node.prepare,
     ),
     "raw": Server(
         "load generator's limit", (("-m", "peers.raw_echo", "{port}"),), _ECHO, family="bound"
@@ -151,6 +188,7 @@ class Running:
     Attributes:
         ports: where it listens.
         trees: the processes of its commands, and Valkey's if it needs that.
+        environment: what these have on top of the runner's.
     """
 
     name: str
@@ -158,6 +196,7 @@ class Running:
     ports: list[int]
     cookie: str
     trees: list[Tree]
+    environment: Mapping[str, str]
 
     def dialect(self, handler: str) -> Dialect:
         """What to say to it."""
@@ -209,6 +248,7 @@ class Site:
             environment: what the scenario wants of ``project/settings.py``.
         """
         server = SERVERS[name]
+        server.prepare()
         variables = {**self._environment, **server.environment, **environment}
         if environment.get("BENCH_DATABASE") == "postgres":
             variables |= self._postgres
@@ -226,12 +266,15 @@ class Site:
             listening = {}
             for number, parts in enumerate(server.commands):
                 port = free_port()
-                command = python(*(p.format(port=port, directory=self.directory) for p in parts))
+                command = [
+                    server.program,
+                    *(part.format(port=port, directory=self.directory) for part in parts),
+                ]
                 log = self.directory / f"{name}-{number}.log"
                 trees.append(stack.enter_context(running(command, variables, log)))
                 if any("{port}" in part for part in parts):
                     listening[port] = trees[-1]
-            up = Running(name, server, list(listening), self._cookie, [*trees, *others])
+            up = Running(name, server, list(listening), self._cookie, [*trees, *others], variables)
             # Any handler will do to see that it runs, and "echo" is the cheapest.
             dialect = up.dialect("fan" if "echo" not in server.handlers else "echo")
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -10,6 +10,7 @@ from ..group_patterns import Lookup
 from ..wire.messages import TEXT, Position, Present, Publication, Recent
 from .deliveries import Deliveries
 from .engine.base import Engine, Failure
+from .memberships import Memberships, added, removed
 from .shared import Shared
 
 __all__ = ["Groups", "Joining", "Member"]
@@ -32,7 +33,7 @@ class Member(Protocol):
         accepted: whether ``on_connect`` has said yes; before, nobody is told of it.
     """
 
-    groups: set[str] | None
+    groups: Collection[str] | None
 
     @property
     def user(self) -> str: ...
@@ -128,7 +129,7 @@ class Groups:
         self._incarnation = incarnation
         self._options = options
         self._clock = clock
-        self._members: dict[str, dict[int, Member]] = {}
+        self._members: Memberships[Member] = Memberships()
         self._holding: dict[str, dict[int, _Holding]] = {}
         self.deliveries = Deliveries()
 
@@ -154,30 +155,25 @@ class Groups:
             guess: ``since`` may be another group's, if it is beyond this one.
         """
         conn = member.conn
-        if member.groups is None:
-            member.groups = set()
-        member.groups.add(group)
-        members = self._members.get(group)
-        if members is None:
-            members = self._members[group] = {}
+        if group not in self._members and group not in self._holding:
             self.engine.subscribe(group)
-        new = conn not in members
+        new = not self._members.has(group, conn)
         if new and member.accepted and self._shows(group):
             self.engine.enter(group, self._present(member))
         if since is not None and new:
+            member.groups = added(member.groups, group)
             held = _Holding(member, since, done, began, guess)
             self._holding.setdefault(group, {})[conn] = held
             self._catch_up(group, held)
             return
-        members[conn] = member
+        member.groups = added(member.groups, self._members.add(group, member))
         for tell in (began, done):
             if tell is not None:
                 self.engine.position(group, partial(_joined, tell, True))
 
     def leave(self, group: str, member: Member) -> None:
         """End a membership."""
-        if member.groups is not None:
-            member.groups.discard(group)
+        member.groups = removed(member.groups, group)
         self._remove(group, member.conn)
 
     def leave_all(self, member: Member) -> None:
@@ -191,7 +187,7 @@ class Groups:
         if not member.accepted:
             return
         for group in member.groups or ():
-            there = member.conn in self.members(group) or member.conn in self._held(group)
+            there = self._members.has(group, member.conn) or member.conn in self._held(group)
             if there and self._shows(group):
                 self.engine.enter(group, self._present(member))
 
@@ -209,18 +205,16 @@ class Groups:
             held.over = True
             if not self._holding[group]:
                 del self._holding[group]
-        members = self._members.get(group)
-        if members is None or (members.pop(conn, None) is None and held is None):
+        if not self._members.remove(group, conn) and held is None:
             return
         if self._shows(group):
             self.engine.leave(group, self.id_of(conn))
-        if not members and group not in self._holding:
-            del self._members[group]
+        if group not in self._members and group not in self._holding:
             self.engine.unsubscribe(group)
 
     def members(self, group: str) -> Mapping[int, Member]:
         """The connections in a group, by number."""
-        return self._members.get(group, {})
+        return {member.conn: member for member in self._members.of(group)}
 
     def id_of(self, conn: int) -> str:
         """What a connection is called among all of the project's."""
@@ -291,7 +285,7 @@ class Groups:
                 held.member.send_shared(message)
                 if message.offset:
                     position = Position(message.offset, message.epoch)
-        self._members[group][held.member.conn] = held.member
+        self._members.add(group, held.member)
         if held.done is not None:
             held.done(position or Position(0, ""), held.complete)
 
@@ -299,12 +293,12 @@ class Groups:
 
     def publish(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
         """See :class:`.engine.base.Listener`. Leaves with :meth:`.Deliveries.deliver`."""
-        members = self._members.get(group)
-        if members is None:
+        if group not in self._members and group not in self._holding:
             return
         message = _shared(group, publication, epoch)
         left_out = self.conn_of(exclude) if exclude else 0
-        chosen = [member for conn, member in members.items() if conn != left_out]
+        members = self._members.of(group)
+        chosen = [each for each in members if each.conn != left_out] if exclude else list(members)
         if chosen:
             self.deliveries.add(message, chosen)
         if self._holding:

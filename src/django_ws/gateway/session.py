@@ -7,7 +7,7 @@ states and what leads from one to the next are in :mod:`.session_state`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableSet
+from collections.abc import Collection, MutableSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -206,7 +206,7 @@ class Session:
         self.worker: Worker | None = None
         self.seq = 1
         self.unacked: list[Sequenced] = [Connect(conn, 1, namespace, handshake)]
-        self.groups: set[str] | None = None
+        self.groups: Collection[str] | None = None
         self.info = b""
         self.snapshot = _NO_SNAPSHOT
         self.subprotocol = ""
