@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 
 import pytest
@@ -169,3 +170,36 @@ def test_presence_and_disconnects_reach_over_all_machines(cluster):
                 await member.stop()
 
     asyncio.run(run())
+
+
+def test_several_gateways_of_one_machine_are_one(tmp_path):
+    """Workers are at all of them, and what a handler says leaves by one."""
+    with valkey() as server:
+        cluster = Cluster(tmp_path, server, machines=1, flags=("--gateways=2", "--workers=2"))
+        try:
+            asyncio.run(_at_two_gateways(cluster))
+            cluster.stop()
+        finally:
+            cluster.remove()
+
+
+async def _at_two_gateways(cluster):
+    members = [Member(cluster, 0, f"w{number}", "room-two") for number in range(12)]
+    try:
+        await asyncio.gather(*[member.joined() for member in members])
+        for member in members:
+            await member.socket.send(f"from {member.who}")
+        await progress(members, 12)
+        start = members[0].now.start
+        await members[0].socket.send("ask")
+        await progress(members[1:], 2)
+        await soon(lambda: len(members[0].now.heard) >= 14)
+        answer = next(text for text in members[0].now.heard if text.startswith("["))
+        assert json.loads(answer) == [start + 14, "waited for", start + 14, 2]
+        for member in members[1:]:
+            assert sorted(member.now.heard[:12]) == sorted(f"from {m.who}" for m in members)
+            assert member.now.heard[12:] == ["any code", "waited for"]
+        assert "any code" not in members[0].now.heard
+    finally:
+        for member in members:
+            await member.stop()
