@@ -33,6 +33,7 @@ from .options import (
     DEFAULT_WEBSOCKET_URL,
     MAX_IPC_PATH,
     GatewayConfig,
+    GroupConfig,
     Limits,
     NamespaceConfig,
     PublisherConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "Problem",
     "Settings",
     "authentication_backends",
+    "groups",
     "handler_paths",
     "home",
     "inherit_home",
@@ -122,6 +124,15 @@ def mode(flags: Mapping[str, object]) -> str:
 def limits() -> Limits:
     """The limits alone, for code that runs a handler without a gateway."""
     return _limits(_values({}, []))
+
+
+def groups() -> dict[str, GroupConfig]:
+    """What is kept of which groups, for code that runs handlers without a gateway.
+
+    Raises:
+        ImproperlyConfigured: It is wrong.
+    """
+    return cast("dict[str, GroupConfig]", _one("GROUPS", {}))
 
 
 def publisher() -> PublisherConfig:

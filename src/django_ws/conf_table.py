@@ -80,6 +80,9 @@ OPTIONS: dict[str, Option] = {
     "ON_NO_GATEWAY": Option(
         kinds.no_gateway, ("publisher",), "`raise`, or `drop` publications that no gateway takes."
     ),
+    "REVALIDATE": Option(
+        kinds.seconds, ("worker",), "Seconds in which each connection's user is looked at again."
+    ),
     "PUBLIC_URL": Option(kinds.public_url, _SELF, "Where browsers reach the gateway."),
     "ALLOWED_ORIGINS": Option(kinds.origins, ("gateway",), "Origins of pages on other hosts."),
     "ALLOW_MISSING_ORIGIN": Option(
@@ -93,6 +96,10 @@ OPTIONS: dict[str, Option] = {
     "MAX_CONNECTIONS": Option(kinds.limit, _LIMITS, "Connections in all."),
     "MAX_CONNECTIONS_PER_IP": Option(kinds.limit, _LIMITS, "Connections from one address."),
     "MAX_CONNECTIONS_PER_USER": Option(kinds.limit, _LIMITS, "Connections of one user."),
+    "SESSION_TTL": Option(
+        kinds.seconds, _LIMITS, "Seconds that a session waits for a client that was cut off."
+    ),
+    "MAX_PARKED": Option(kinds.limit, _LIMITS, "Sessions that wait so; beyond it the oldest ends."),
     "MESSAGE_RATE": Option(kinds.rate, _LIMITS, "Messages per second from one connection."),
     "HANDSHAKE_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds until `on_connect` has decided."),
     "PING_INTERVAL": Option(kinds.seconds, _LIMITS, "Seconds between pings."),

@@ -60,6 +60,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         idle_timeout: a connection that has not sent a whole request.
         ping_interval: between pings.
         ping_timeout: after a ping, without inbound traffic, the peer is dead.
+        session_ttl: for which a session waits for a client that lost its connection; 0: it ends
+            with the connection.
+        max_parked: sessions that wait so.
         close_timeout: for the peer's answer to a close frame.
         send_timeout: how long ``send`` waits for a client that does not read.
         drain_timeout: from a stop or replacement to its enforcement.
@@ -82,6 +85,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float = 10.0
     ping_interval: float = 25.0
     ping_timeout: float = 8.0
+    session_ttl: float = 60.0
+    max_parked: int = 10_000
     close_timeout: float = 5.0
     send_timeout: float = 10.0
     drain_timeout: float = 30.0
@@ -228,6 +233,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         pool_size: threads whose hooks may block at a time in pool mode.
         fingerprints: digests of the gateway's settings as this worker found them.
         groups: as of :class:`GatewayConfig`.
+        revalidate: seconds in which each connection is looked at once, whether its user may stay;
+            0 for only when something is known to have changed.
     """
 
     project: str
@@ -241,6 +248,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
     groups: dict[str, GroupConfig] = {}
+    revalidate: float = 0.0
 
 
 class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):

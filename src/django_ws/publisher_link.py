@@ -17,7 +17,7 @@ import msgspec
 
 from .exceptions import GatewayUnavailable, PublishError, PublishTimeout
 from .options import MAX_BATCH, PublisherConfig
-from .transport.replies import RepliesSender
+from .transport.replies import RepliesSender, is_there
 from .wire.codec import Batch, WireError, decode_answer, encode
 from .wire.messages import (
     WIRE_VERSION,
@@ -33,6 +33,9 @@ __all__ = ["PATIENCE", "Gateways", "next_request"]
 
 #: Seconds to wait for a gateway that takes nothing, and then to go without waiting.
 PATIENCE = 1.0
+
+#: The same for what is of no interest to a gateway that is not there: it has no connections.
+NO_PATIENCE = 0.25
 
 #: Seconds for an answer of a gateway that has just failed to give one in time.
 BRIEFLY = 0.05
@@ -180,6 +183,17 @@ class Gateways:
                 taken = True
         if not taken:
             raise self._unavailable()
+
+    def tell(self, messages: Sequence[PublisherMessage]) -> None:
+        """Queue what concerns only gateways that are there; the others are hardly waited for."""
+        batches = self._encode(messages)
+        number = self._thread.value
+        for gateway in self._gateways:
+            if not is_there(gateway.endpoint):
+                continue
+            deadline = gateway.deadline(time.monotonic(), NO_PATIENCE)
+            if _send(gateway.line(number), batches, deadline):
+                gateway.failed()
 
     def ask(self, requests: Sequence[PublisherMessage], timeout: float) -> list[list[msgspec.Raw]]:
         """Have requests answered.

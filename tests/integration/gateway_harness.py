@@ -45,6 +45,7 @@ class FakeSession:
         self.verdict: asyncio.Future[Accept | Refuse] = asyncio.get_running_loop().create_future()
         self.client: Any = None
         self.received: list[tuple[int, bytes]] = []
+        self.called: list[tuple[str, bytes, list[bytes]]] = []
         self.ended: list[tuple[int, str]] = []
         self.writable_calls = 0
 
@@ -57,6 +58,13 @@ class FakeSession:
         assert type(data) is bytes
         self.received.append((opcode, data))
         return self.registry.on_receive(self, opcode, data)
+
+    def call(
+        self, kind: int, name: str, data: bytes, attachments: list[bytes], answer: bool
+    ) -> tuple[int, bool]:
+        assert not self.ended
+        self.called.append((name, data, attachments))
+        return len(self.called), True
 
     def writable(self) -> None:
         self.writable_calls += 1
@@ -74,6 +82,7 @@ class FakeRegistry:
         self.answer: Accept | Refuse | None = Accept(0, "")
         self.error: type[Exception] | None = None
         self.drained = self.closed = False
+        self.incarnation = "fake"
 
     def connect(self, handshake: Handshake) -> FakeSession:
         if self.error is not None:

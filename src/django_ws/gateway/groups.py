@@ -30,14 +30,19 @@ class Member(Protocol):
         groups: of which it is a member; ``None`` for none.
         user: primary key of its user; empty for nobody.
         info: JSON that presence shows of it; empty for none.
+        accepted: whether ``on_connect`` has said yes; before, nobody is told of it.
     """
 
     groups: Collection[str] | None
-    user: str
-    info: bytes
 
     @property
+    def user(self) -> str: ...
+    @property
+    def info(self) -> bytes: ...
+    @property
     def conn(self) -> int: ...
+    @property
+    def accepted(self) -> bool: ...
     def send_shared(self, message: Shared) -> None: ...
 
 
@@ -49,12 +54,33 @@ class _Holding:
         waiting: what was published meanwhile; bounded, policy: dropped, and asked for again.
     """
 
-    __slots__ = ("asked_again", "complete", "done", "member", "over", "position", "waiting")
+    __slots__ = (
+        "asked_again",
+        "began",
+        "complete",
+        "done",
+        "guess",
+        "member",
+        "over",
+        "position",
+        "told",
+        "waiting",
+    )
 
-    def __init__(self, member: Member, position: Position, done: Joining | None) -> None:
+    def __init__(
+        self,
+        member: Member,
+        position: Position,
+        done: Joining | None,
+        began: Joining | None,
+        guess: bool,
+    ) -> None:
         self.member = member
         self.position = position
         self.done = done
+        self.began = began
+        self.guess = guess
+        self.told = False
         self.complete = True
         self.over = False
         self.asked_again = False
@@ -100,29 +126,35 @@ class Groups:
         member: Member,
         since: Position | None = None,
         done: Joining | None = None,
+        began: Joining | None = None,
+        *,
+        guess: bool = False,
     ) -> None:
         """Make a connection a member.
 
         Args:
             since: what was published after it comes first.
             done: called when it is a member, see :data:`Joining`.
+            began: called with the position after which its messages follow, before the first; once
+                more if something is missing between them.
+            guess: ``since`` may be another group's, if it is beyond this one.
         """
         conn = member.conn
         if group not in self._members and group not in self._holding:
             self.engine.subscribe(group)
         new = not self._members.has(group, conn)
-        options = self._options(group)
-        if options is not None and new and (options.presence or options.join_leave):
+        if new and member.accepted and self._shows(group):
             self.engine.enter(group, self._present(member))
         if since is not None and new:
             member.groups = added(member.groups, group)
-            held = _Holding(member, since, done)
+            held = _Holding(member, since, done, began, guess)
             self._holding.setdefault(group, {})[conn] = held
             self._catch_up(group, held)
             return
         member.groups = added(member.groups, self._members.add(group, member))
-        if done is not None:
-            self.engine.position(group, partial(_joined, done, True))
+        for tell in (began, done):
+            if tell is not None:
+                self.engine.position(group, partial(_joined, tell, True))
 
     def leave(self, group: str, member: Member) -> None:
         """End a membership."""
@@ -136,11 +168,21 @@ class Groups:
             self._remove(group, member.conn)
 
     def changed(self, member: Member) -> None:
-        """What presence shows of a connection is another."""
+        """What presence shows of a connection is another; or it is accepted, and shown at last."""
+        if not member.accepted:
+            return
         for group in member.groups or ():
-            options = self._options(group)
-            if options is not None and options.presence and self._members.has(group, member.conn):
+            there = self._members.has(group, member.conn) or member.conn in self._held(group)
+            if there and self._shows(group):
                 self.engine.enter(group, self._present(member))
+
+    def _shows(self, group: str) -> bool:
+        """Whether anybody is told who is in the group."""
+        options = self._options(group)
+        return options is not None and bool(options.presence or options.join_leave)
+
+    def _held(self, group: str) -> Mapping[int, _Holding]:
+        return self._holding.get(group, {})
 
     def _remove(self, group: str, conn: int) -> None:
         held = self._holding.get(group, {}).pop(conn, None)
@@ -150,8 +192,7 @@ class Groups:
                 del self._holding[group]
         if not self._members.remove(group, conn) and held is None:
             return
-        options = self._options(group)
-        if options is not None and (options.presence or options.join_leave):
+        if self._shows(group):
             self.engine.leave(group, self.id_of(conn))
         if group not in self._members and group not in self._holding:
             self.engine.unsubscribe(group)
@@ -172,6 +213,11 @@ class Groups:
     def _present(self, member: Member) -> Present:
         return Present(self.id_of(member.conn), member.user, self._clock(), member.info)
 
+    def has_history(self, group: str) -> bool:
+        """Whether publications of a group have offsets."""
+        options = self._options(group)
+        return options is not None and options.history_size > 0
+
     # ------------------------------------------------------------------ what came before
 
     def _catch_up(self, group: str, held: _Holding) -> None:
@@ -183,12 +229,23 @@ class Groups:
             return
         if isinstance(found, Failure):
             held.complete = False
+            if held.began is not None:
+                held.began(Position(0, ""), False)
             self._begin(group, held, None)
             return
-        held.complete = held.complete and found.complete
         epoch = found.position.epoch
+        if held.guess and held.position.epoch == epoch:
+            held.guess = False
+            if held.position.offset > found.position.offset:
+                found = Recent([], found.position, True)
+        held.complete = held.complete and found.complete
+        if held.began is not None and not (held.told and found.complete):
+            first = found.publications[0].offset - 1 if found.publications else None
+            offset = found.position.offset if first is None else first
+            held.began(Position(offset, epoch), found.complete)
+            held.told = True
         for each in found.publications:
-            held.member.send_shared(_shared(group, each, epoch))
+            held.member.send_shared(_shared(group, each, epoch, past=True))
         if found.publications:
             held.position = Position(found.publications[-1].offset, epoch)
         else:
@@ -235,7 +292,7 @@ class Groups:
                     held.hold(message)
 
 
-def _shared(group: str, publication: Publication, epoch: str) -> Shared:
+def _shared(group: str, publication: Publication, epoch: str, past: bool = False) -> Shared:
     return Shared(
         group,
         publication.opcode,
@@ -244,6 +301,7 @@ def _shared(group: str, publication: Publication, epoch: str) -> Shared:
         publication.json,
         publication.offset,
         epoch if publication.offset else "",
+        past,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import msgspec
 
@@ -25,15 +26,30 @@ from ..wire.messages import (
     UseTicket,
 )
 from .engine.base import Engine, Failure
-from .groups import Member
-from .sessions import Sessions
+from .groups import Groups, Member
 from .shared import Shared
 from .tickets import UsedTickets
 
-__all__ = ["Requests"]
+__all__ = ["Addressee", "Connections", "Requests"]
 
 #: Bytes of a close frame's reason (RFC 6455 §5.5).
 MAX_REASON = 123
+
+
+class Addressee(Member, Protocol):
+    """What a request needs of a connection."""
+
+    def give_up(self, code: int, reason: str) -> None: ...
+
+
+class Connections(Protocol):
+    """What requests need of all connections; the methods are those of :class:`.Sessions`."""
+
+    @property
+    def groups(self) -> Groups: ...
+    def find(self, user: str, key: str, group: str, conn: int, /) -> Sequence[Addressee]: ...
+    def recheck(self, user: str, /) -> int: ...
+    def over(self, key: str, /) -> None: ...
 
 
 class Requests:
@@ -50,7 +66,10 @@ class Requests:
     engine: Engine
 
     def __init__(
-        self, sessions: Sessions, max_message: int, answer: Callable[[bytes, GatewayAnswer], None]
+        self,
+        sessions: Connections,
+        max_message: int,
+        answer: Callable[[bytes, GatewayAnswer], None],
     ) -> None:
         self._sessions = sessions
         self._groups = sessions.groups
@@ -135,6 +154,8 @@ class Requests:
             return len(members)
         if isinstance(message, Recheck):
             return self._sessions.recheck(message.user)
+        if message.over and message.session:
+            self._sessions.over(message.session)
         conn = self._groups.conn_of(message.id)
         if message.id and not conn:
             return 0  # another gateway's

@@ -19,9 +19,20 @@ class Shared:
         event: name of the event; empty for a plain message.
         json: ``data`` is the JSON of a value that is no ``str``.
         offset, epoch: its place in the group's history; 0 and empty without one.
+        past: it comes from the history.
     """
 
-    __slots__ = ("_encodings", "data", "epoch", "event", "group", "json", "offset", "opcode")
+    __slots__ = (
+        "_encodings",
+        "data",
+        "epoch",
+        "event",
+        "group",
+        "json",
+        "offset",
+        "opcode",
+        "past",
+    )
 
     def __init__(
         self,
@@ -32,6 +43,7 @@ class Shared:
         json: bool = False,
         offset: int = 0,
         epoch: str = "",
+        past: bool = False,
     ) -> None:
         self.group = group
         self.opcode = opcode
@@ -40,6 +52,7 @@ class Shared:
         self.json = json
         self.offset = offset
         self.epoch = epoch
+        self.past = past
         self._encodings: dict[Hashable, bytes] = {}
 
     def encoded(self, kind: Hashable, encode: Callable[[Shared], bytes]) -> bytes:

@@ -60,6 +60,7 @@ class Child:
         command: what to execute.
         environment: variables on top of the supervisor's.
         inherit: descriptors that it gets besides its channel.
+        output: descriptor that it writes to; ``None`` for the supervisor's.
 
     Attributes:
         incarnation: 16 hexadecimal characters, never used twice.
@@ -79,6 +80,7 @@ class Child:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         inherit: Sequence[int] = (),
+        output: int | None = None,
     ) -> None:
         self.role = role
         self.incarnation = secrets.token_hex(8)
@@ -109,6 +111,8 @@ class Child:
                 env=variables,
                 pass_fds=(theirs.fileno(), *inherit),
                 stdin=subprocess.DEVNULL if role is Role.GATEWAY else None,
+                stdout=output,
+                stderr=output,
             )
         except BaseException:
             self.channel.close()

@@ -290,6 +290,17 @@ class Rooms(WebSocketHandler):
             self.publish("room", message)
 
 
+class Flapping(Noting):
+    """A member of a group; answers each message with how many came."""
+
+    def on_connect(self):
+        self.join("flapping")
+
+    def on_message(self, message):
+        count = self.state["count"] = self.state.get("count", 0) + 1
+        self.send(f"{message} {count}")
+
+
 class Day(Noting):
     """Has a URL of its own."""
 
@@ -313,3 +324,63 @@ class Suite(WebSocketHandler):
             self.emit("message-back", *args)
         elif event == "message-with-ack":
             return args
+
+
+class Envelopes(Noting):
+    """For clients of ``django-ws.v1``: does what messages say."""
+
+    def on_connect(self):
+        super().on_connect()
+        for group in self.request.GET.getlist("group"):
+            self.join(group)
+        if self.request.GET.get("refuse"):
+            raise Reject(int(self.request.GET["refuse"]), "not you")
+
+    def on_resume(self):
+        note("resume", self.who, self.request.GET.get("again", ""))
+        answer = self.request.GET.get("again", "")
+        if answer == "raise":
+            raise RuntimeError("no way back")
+        if answer.isdecimal():
+            raise Reject(int(answer), "not again")
+        if answer == "say":
+            self.send("welcome back")
+        return {"false": False}.get(answer)
+
+    def on_message(self, message):
+        if isinstance(message, bytes):
+            self.send(message)
+            return
+        note("message", self.who, message)
+        command, _, rest = message.partition(" ")
+        if command == "join":
+            self.join(rest)
+        elif command == "leave":
+            self.leave(rest)
+        elif command == "publish":
+            group, _, text = rest.partition(" ")
+            self.publish(group, text)
+        elif command == "close":
+            self.close(int(rest))
+        elif command == "nap":
+            time.sleep(float(rest))
+        elif command == "flood":
+            for number in range(int(rest)):
+                self.send(f"{number:06} " + "x" * 1000)
+        else:
+            self.send(message)
+
+    def on_request(self, message):
+        note("request", self.who, repr(message))
+        if message == "fail":
+            raise ValueError("oh")
+        if message == "mixed":
+            return [b"bytes"]
+        if isinstance(message, dict) and "nap" in message:
+            time.sleep(message["nap"])
+        return message
+
+    def on_event(self, event, *args):
+        note("event", self.who, event)
+        self.emit("heard", event, len(args))
+        return args

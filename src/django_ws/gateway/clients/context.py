@@ -13,7 +13,7 @@ from ..pings import Pings, Stalls
 from ..session import Client
 from .reading import MAX_CONTROL
 
-__all__ = ["PARTS", "Accepted", "Context", "Recipient", "Session"]
+__all__ = ["PARTS", "Accepted", "Asked", "Context", "Recipient", "Session"]
 
 #: Stands for "no limit" where a number is needed.
 UNLIMITED = 2**62
@@ -42,15 +42,19 @@ class Recipient(Protocol):
     def disconnected(self, code: int, reason: str) -> None: ...
 
 
-class Session(Recipient, Protocol):
-    """A session of the gateway, to whoever began it.
+class Asked(Protocol):
+    """What a worker is asked.
 
     Attributes:
-        verdict: the worker's answer to the handshake.
+        verdict: its answer.
     """
 
     @property
     def verdict(self) -> asyncio.Future[Accept | Refuse]: ...
+
+
+class Session(Recipient, Asked, Protocol):
+    """A session of the gateway, to whoever began it. The question is its handshake."""
 
 
 class Accepted(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import math
 from collections.abc import Iterable
 
 from ...options import Limits
@@ -28,6 +29,7 @@ __all__ = [
     "Payload",
     "Violation",
     "encode_payload",
+    "max_body",
     "max_payload",
     "opening",
 ]
@@ -114,6 +116,11 @@ def encode_payload(packets: Iterable[Packet]) -> bytes:
 def max_payload(limits: Limits) -> int:
     """Bytes of a body, of which the client is told."""
     return limits.max_message_size or MAX_BODY
+
+
+def max_body(limits: Limits) -> int:
+    """Bytes of a body that is taken: the largest message is one, also in base64."""
+    return 1 + 4 * math.ceil(max_payload(limits) / 3)
 
 
 def opening(sid: str, limits: Limits, *, upgrades: bool) -> bytes:

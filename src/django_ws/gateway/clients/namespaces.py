@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ...wire.messages import BINARY, TEXT
 from ...wire.messages import Kind as CallKind
+from ..outgoing import Membership
 from ..shared import Shared
 from . import socketio
 from .context import Context
@@ -66,9 +67,11 @@ class Namespaces:
 
     __slots__ = (
         "_context",
+        "_deadline",
         "_decoder",
         "_doorman",
         "_full",
+        "_lonely",
         "_patience",
         "_sid",
         "_timer",
@@ -99,14 +102,18 @@ class Namespaces:
         self._waiting: dict[str, Callable[[], None]] = {}
         self._full: set[Socket] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = deadline
+        #: Ends a client without a namespace.
+        self._lonely: asyncio.TimerHandle | None = None
         engine.upper = self
-        if deadline:
-            context.loop.call_later(deadline, self._look)
+        self._look()
 
     def _look(self) -> None:
-        """Send a client away that has not asked for anything."""
-        if not self.sockets:
-            self.engine.close(1008, "no namespace")
+        """A client without a namespace has until the deadline to ask for one."""
+        if self._deadline and not self.sockets:
+            self._lonely = self._context.loop.call_later(
+                self._deadline, self.engine.close, 1008, "no namespace"
+            )
 
     # ------------------------------------------------------------------ for the engine
 
@@ -143,6 +150,9 @@ class Namespaces:
         elif len(self.sockets) >= MAX_NAMESPACES:
             self.engine.send_packet(*socketio.refused(path, "Too many namespaces"))
         else:
+            if self._lonely is not None:
+                self._lonely.cancel()
+                self._lonely = None
             self.sockets[path] = None
             self._waiting[path] = self._doorman.admit(self, path, packet.data)
 
@@ -153,6 +163,8 @@ class Namespaces:
         if socket is not None:
             self.resume(socket)
             socket.session.disconnected(1000, "")
+        if self._lonely is None:
+            self._look()
 
     def writable(self) -> None:
         """The engine's queue fell below ``max_pending`` again."""
@@ -162,8 +174,9 @@ class Namespaces:
 
     def disconnected(self, code: int, reason: str) -> None:
         """The client is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._lonely):
+            if timer is not None:
+                timer.cancel()
         for left in self._waiting.values():
             left()
         sockets = list(self.sockets.values())
@@ -187,6 +200,7 @@ class Namespaces:
         """Somebody said no."""
         del self._waiting[path], self.sockets[path]
         self.engine.send_packet(*socketio.refused(path, message, status))
+        self._look()
 
     # ------------------------------------------------------------------ for sockets
 
@@ -291,6 +305,9 @@ class Socket:
         engine.send_packet(TEXT, text)
         for attachment in attachments:
             engine.send_packet(BINARY, attachment)
+
+    def tell(self, news: Membership) -> None:
+        """These clients hear nothing of groups but their messages."""
 
     def close(self, code: int, reason: str) -> None:
         """End this namespace; what was sent before still goes out."""

@@ -13,10 +13,10 @@ import enum
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-import msgspec
 from websockets.extensions import Extension
 
 from ...wire.messages import BINARY, TEXT
+from ..outgoing import Membership
 from ..shared import Shared
 from .compression import Compression
 from .context import PARTS, Context, Recipient
@@ -32,6 +32,7 @@ from .framing import (
     parse_close,
     pong_frame,
 )
+from .named import as_message, plain_data
 from .reading import PLAIN, PLAIN_TEXT, Reader
 
 __all__ = ["Codec", "Connection", "State"]
@@ -49,8 +50,6 @@ _THROTTLE = 0.02
 
 # Why a connection is not read at the moment.
 _WINDOW, _TURN, _RATE = 1, 2, 4
-
-to_json = msgspec.json.Encoder().encode
 
 
 class State(enum.Enum):
@@ -264,8 +263,9 @@ class Connection(asyncio.Protocol):
             return
 
         def encode(message: Shared) -> bytes:
-            opcode, data = message.opcode, message.data
-            if codec is not None:
+            if codec is None:
+                opcode, data = message.opcode, plain_data(message)
+            else:
                 opcode, data = codec.encode(message)
             return frame(opcode, data) if compression is None else compression.frame(opcode, data)
 
@@ -274,10 +274,13 @@ class Connection(asyncio.Protocol):
 
     def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
         """Send a named event as JSON; the worker lets none with attachments pass."""
-        self.send(TEXT, b'{"event":%s,"args":%s}' % (to_json(name), data))
+        self.send(TEXT, as_message(name, data))
 
     def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
         """Plain clients ask nothing."""
+
+    def tell(self, news: Membership) -> None:
+        """These clients hear nothing of groups but their messages."""
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; what was sent before still goes out."""
@@ -506,4 +509,4 @@ class Connection(asyncio.Protocol):
 
 
 def _frame(message: Shared) -> bytes:
-    return frame(message.opcode, message.data)
+    return frame(message.opcode, plain_data(message))

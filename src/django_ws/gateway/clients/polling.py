@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from ...wire.messages import TEXT
 from .context import Context
 from .engine import PROBING, Engine
 from .engineio import CLOSE, NOOP, PING, Packet, Payload, Violation, encode_payload
 
-__all__ = ["Answer", "Poller"]
+__all__ = ["Answer", "Poll", "Poller"]
 
 #: Seconds by which an answer waits for more that may come with it.
 GATHER = 0.01
@@ -20,6 +21,18 @@ TURN = 64
 
 #: Gets the body of the answer; None: the request is refused.
 Answer = Callable[[bytes | None], None]
+
+
+class Poll(Protocol):
+    """A request that waits for packets.
+
+    Attributes:
+        unwritten: bytes of its answer that the kernel has not taken yet.
+    """
+
+    @property
+    def unwritten(self) -> int: ...
+    def answer(self, body: bytes | None) -> None: ...
 
 
 class Poller:
@@ -58,7 +71,11 @@ class Poller:
         #: Bounded as what waits for a WebSocket: above ``max_pending`` its senders are paused.
         self._packets: list[Packet] = []
         self._size = 0
-        self._poll: Answer | None = None
+        self._poll: Poll | None = None
+        #: The one that was answered last, until its client has the answer.
+        self._answered: Poll | None = None
+        #: Bytes that it had not taken when it was pinged.
+        self._left = 0
         self._payload: Payload | None = None
         self._done: Answer | None = None
         self._full = False
@@ -71,14 +88,27 @@ class Poller:
 
     # ------------------------------------------------------------------ requests
 
-    def poll(self, answer: Answer) -> None:
-        """A client asks for what there is."""
-        if self._poll is not None:
+    def poll(self, poll: Poll) -> None:
+        """A client asks for what there is, which costs as much of the rate as a message."""
+        if self._poll is not None or self._unwritten:
             self.drop(1008, "two polls at once")
-            answer(None)
+            poll.answer(None)
             return
         self.heard = True
-        self._poll = answer
+        self._poll = poll
+        context = self._context
+        now = context.loop.time()
+        self._due = max(self._due, now)
+        early = self._due - now - context.ahead
+        self._due += context.interval
+        if early > 0 and not self._closing:
+            context.counters["throttled"] += 1
+            self._answering = context.loop.call_later(early, self._serve)
+        else:
+            self._serve()
+
+    def _serve(self) -> None:
+        self._answering = None
         if self._packets or self._closing:
             self._flush()
         elif self._engine.state is PROBING:
@@ -88,6 +118,22 @@ class Poller:
         """The client of the poll that waits is gone."""
         self._poll = None
         self.drop(1006, "")
+
+    def answered(self, poll: Poll, done: bool) -> None:
+        """A poll's answer is out; what one that failed had is lost, so the session is, too."""
+        if poll is not self._answered:
+            return
+        self._answered = None
+        if done:
+            self._look()
+        else:
+            self.drop(1006, "")
+
+    def too_big(self) -> None:
+        """The client sends a body, or a packet in it, that is over the limit."""
+        if not self._closing:
+            self._context.counters["closed_too_big"] += 1
+            self.drop(1009, "message too big")
 
     def post(self, body: bytes, done: Answer) -> None:
         """A client sends packets; the answer comes once they are taken."""
@@ -121,6 +167,8 @@ class Poller:
                 return
             if packet is None:
                 self._answer_body(b"ok")
+            elif len(packet[1]) > context.max_size:
+                self.too_big()
             elif not engine.receive(*packet) and self._payload is not None:
                 context.counters["window_full"] += 1
                 self._full = True
@@ -138,7 +186,7 @@ class Poller:
             return
         self._packets.append((opcode, data))
         self._size += len(data)
-        if self.writable and self._size > self._context.high_water:
+        if self.writable and self.backlog > self._context.high_water:
             self.writable = False
             self._context.stalls.add(self)
         if self._poll is not None and self._answering is None:
@@ -146,23 +194,30 @@ class Poller:
 
     def _flush(self) -> None:
         """Answer the poll that waits."""
-        self._answering = None
+        if self._answering is not None:
+            self._answering.cancel()
+            self._answering = None
         poll = self._poll
         if poll is None or not self._packets:
             return
-        self._poll = None
-        poll(encode_payload(self._take()))
+        self._poll, self._answered = None, poll
+        poll.answer(encode_payload(self._take()))
+        self._look()
         if self._closing:
             self._release()
 
     def _take(self) -> list[Packet]:
         packets, self._packets, self._size = self._packets, [], 0
-        if not self.writable:
+        return packets
+
+    def _look(self) -> None:
+        """Let senders go on if there is room again."""
+        if not self.writable and self.backlog <= self._context.high_water:
+            self.heard = True  # it took what was queued
             self.writable = True
             self._context.stalls.discard(self)
             if not self._closing:
                 self._engine.writable()
-        return packets
 
     def close(self, code: int, reason: str) -> None:
         """End the session; what waits, and that it ends, goes out with the next poll."""
@@ -210,6 +265,7 @@ class Poller:
         """A WebSocket carries the engine from now on; returns what is left to be sent."""
         self._closing = True
         packets = self._take()
+        self._context.stalls.discard(self)
         self._packets = [(TEXT, NOOP)]
         self._flush()
         self._release()
@@ -234,7 +290,9 @@ class Poller:
             self._timer.cancel()
         poll, self._poll = self._poll, None
         if poll is not None:
-            poll(None)
+            poll.answer(None)
+        if self._answering is not None:
+            self._answering.cancel()
         self._packets.clear()
         self._context.pings.discard(self)
         self._context.stalls.discard(self)
@@ -251,16 +309,21 @@ class Poller:
 
     @property
     def held(self) -> bool:
-        """Whether silence means nothing: it is us who do not go on."""
-        return self.busy
+        """Whether silence means nothing: we do not go on, or it still takes the last answer."""
+        return self.busy or self._unwritten < self._left
 
     @property
     def backlog(self) -> int:
         """Bytes that wait for the client."""
-        return self._size
+        return self._size + self._unwritten
+
+    @property
+    def _unwritten(self) -> int:
+        return 0 if self._answered is None else self._answered.unwritten
 
     def ping(self) -> None:
         """Ask for a sign of life."""
+        self._left = self._unwritten
         self.send(TEXT, PING)
 
     def no_pong(self) -> None:

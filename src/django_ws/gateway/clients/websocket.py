@@ -20,8 +20,8 @@ class WebSocket(Connection):
     __slots__ = ()
 
     def ping(self) -> None:
-        """Ask for a sign of life."""
-        if self.writable and isinstance(self._session, Engine):
+        """Ask for a sign of life; the client wants to be asked, however much waits for it."""
+        if isinstance(self._session, Engine):
             self.send(TEXT, PING)
 
     def carry(self, engine: Engine, slot: int) -> None:
@@ -65,6 +65,7 @@ class Probe:
     def receive(self, opcode: int, data: bytes) -> bool:
         """Take a packet."""
         connection = self._connection
+        self._poller.heard = True
         if connection is None or opcode != TEXT:
             pass
         elif data == PROBE:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ...options import GatewayConfig
 from ...wire.messages import Accept, Handshake, Refuse
-from ..clients.context import Session
+from ..clients.context import Asked, Session
 from ..logs import printable
 from ..sessions import Saturated, UnknownNamespace
 from .hosts import check_host, check_origin
@@ -99,7 +99,26 @@ class Admission:
             auth: JSON that it sent.
             kind: of :class:`.Handshake`.
         """
-        handshake = Handshake(
+        handshake = self.handshake(request, found, subprotocols, auth, kind)
+        try:
+            return self._registry.connect(handshake)
+        except UnknownNamespace:
+            return Refusal(
+                404,
+                "refused_namespace",
+                "There is no such WebSocket.",
+                f"DEFAULT_WS_HANDLERS has no entry for {found.namespace!r}.",
+                f"There is no WebSocket {found.namespace!r}.",
+            )
+        except Saturated:
+            return _SATURATED
+
+    @staticmethod
+    def handshake(
+        request: Request, found: Found, subprotocols: Sequence[str], auth: bytes, kind: str
+    ) -> Handshake:
+        """What a worker hears of a request; arguments as of :meth:`begin`."""
+        return Handshake(
             namespace=found.namespace,
             kwargs=found.kwargs,
             scheme=request.scheme,
@@ -118,22 +137,8 @@ class Admission:
             auth=auth,
             kind=kind,
         )
-        try:
-            return self._registry.connect(handshake)
-        except UnknownNamespace:
-            return Refusal(
-                404,
-                "refused_namespace",
-                "There is no such WebSocket.",
-                f"DEFAULT_WS_HANDLERS has no entry for {found.namespace!r}.",
-                f"There is no WebSocket {found.namespace!r}.",
-            )
-        except Saturated:
-            return _SATURATED
 
-    async def verdict(
-        self, session: Session, ended: asyncio.Future[bool]
-    ) -> Accept | Refusal | None:
+    async def verdict(self, session: Asked, ended: asyncio.Future[bool]) -> Accept | Refusal | None:
         """Wait for the worker's answer.
 
         Args:

@@ -19,7 +19,7 @@ from ...options import Limits
 from ...wire.messages import TEXT, Accept
 from ..clients.context import Context, Session
 from ..clients.engine import POLLING, WEBSOCKET, Engine
-from ..clients.engineio import max_payload, opening
+from ..clients.engineio import max_body, opening
 from ..clients.namespaces import EventSession, Namespaces
 from ..clients.polling import Poller
 from ..clients.raw import RawClient
@@ -168,8 +168,11 @@ class EngineIO:
             refusal = _UNKNOWN
         elif request.length is None:
             refusal = _NO_LENGTH
+        elif request.length > max_body(self.limits):
+            refusal = _TOO_LONG
+            found[1].too_big()
         else:
-            refusal = _TOO_LONG if request.length > max_payload(self.limits) else None
+            refusal = None
         if refusal is not None:
             self.answers.refuse(self._detach(connection), label, refusal)
             return None
@@ -181,8 +184,9 @@ class EngineIO:
             exchange.act = lambda body: poller.post(body, exchange.answer)
         else:
             poller = found[1]
-            exchange.act = lambda _: poller.poll(exchange.answer)
+            exchange.act = lambda _: poller.poll(exchange)
             exchange.left = poller.abandoned
+            exchange.sent = lambda done: poller.answered(exchange, done)
         return exchange
 
     def _open(self, exchange: Exchange, request: Request, label: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
@@ -16,10 +17,11 @@ from tornado.httputil import (
 from tornado.iostream import StreamClosedError
 
 from ...options import Limits
-from ..clients.engineio import max_payload
+from ..clients.engineio import max_body
 from .answers import Answers
 from .refusals import Refusal
 from .requests import Request
+from .streams import Stream
 
 __all__ = ["Exchange"]
 
@@ -39,6 +41,7 @@ class Exchange(HTTPMessageDelegate):
     Attributes:
         act: gets the body; :meth:`answer` or :meth:`refuse` follows.
         left: called if the client goes away before it has its answer.
+        sent: called once the kernel has taken the answer; False if it never will.
     """
 
     def __init__(
@@ -51,14 +54,21 @@ class Exchange(HTTPMessageDelegate):
     ) -> None:
         self.act: Callable[[bytes], None] = lambda _: None
         self.left: Callable[[], None] | None = None
+        self.sent: Callable[[bool], None] = lambda _: None
         self._answers = answers
         self._connection = connection
+        self._stream = cast(Stream, connection.stream)
         self._request = request
         self._label = label
         self._chunks: list[bytes] = []
         self._over = False
-        connection.set_max_body_size(max_payload(limits))
+        connection.set_max_body_size(max_body(limits))
         connection.set_body_timeout(DEADLINE)
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes of the answer that the kernel has not taken yet."""
+        return self._stream.unwritten
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
@@ -72,6 +82,8 @@ class Exchange(HTTPMessageDelegate):
         self._connection.set_close_callback(self._leave)
         body, self._chunks = b"".join(self._chunks), []
         self.act(body)
+        if self._stream.closed():  # it was before anybody wanted to hear of it
+            self._leave()
 
     def on_connection_close(self) -> None:
         self._leave()
@@ -124,7 +136,8 @@ class Exchange(HTTPMessageDelegate):
 
             def done(future: asyncio.Future[None]) -> None:
                 timer.cancel()
-                if not future.cancelled():
-                    future.exception()
+                # Tornado calls a write done, too, whose stream has closed.
+                failed = future.cancelled() or future.exception() is not None
+                self.sent(not failed and not self.unwritten)
 
             written.add_done_callback(done)

@@ -15,6 +15,7 @@ from ...options import GatewayConfig
 from ..clients.context import Accepted, Context
 from ..counters import Counters
 from ..logs import Journal
+from ..parking import Parking
 from ..pings import Pings, Stalls, tick_length
 from . import admission
 from .accepting import Acceptor
@@ -24,6 +25,7 @@ from .caps import FULL, Caps, Descriptors
 from .draining import CLOSES, close_all, wait_until_gone
 from .engineio import EngineIO
 from .front import Front
+from .greeting import Greetings
 from .proxy import Proxy
 from .reception import Reception
 from .routes import RouteError, Routes
@@ -58,7 +60,10 @@ class Registry(admission.Registry, Protocol):
 
     Attributes:
         workers: those that take new connections.
+        incarnation: names this gateway.
     """
+
+    incarnation: str
 
     @property
     def workers(self) -> int: ...
@@ -126,6 +131,15 @@ class Server:
         )
         self._answers = Answers(self._journal, config.debug)
         self._admission = Admission(config, registry)
+        self._parking = Parking(self._loop, limits.session_ttl, limits.max_parked, self.counters)
+        self._greetings = Greetings(
+            self._admission,
+            context,
+            self._parking,
+            self._answers,
+            limits,
+            lambda conn: f"{registry.incarnation}-{conn}",
+        )
         self._max_header_size = limits.max_header_size or MAX_HEADERS
         self._reception = Reception(
             Caps(
@@ -161,6 +175,7 @@ class Server:
             context,
             self._journal,
             self._answers,
+            self._greetings,
             compression=limits.compression,
             debug=config.debug,
         )
@@ -268,10 +283,12 @@ class Server:
             await self._let_in(min(LET_IN, seconds / 4))
         else:
             self._admission.stop()
+        self._parking.close()
         await close_all(self._clients(), self._config.limits.drain_spread, seconds, close)
         self._admission.stop()
         # Each has ``close_timeout`` to answer; some of the time belongs to the workers.
         await wait_until_gone(self._clients, deadline - min(2.0, seconds / 4), close)
+        self._greetings.receipts.close()
         # Until now it listened, so that a load balancer's check got its answer.
         if self._acceptor is not None:
             self._acceptor.close()

@@ -74,6 +74,11 @@ class Stream(IOStream):
         if not self._given_away:
             self.owner.closed(self)
 
+    @property
+    def unwritten(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return int(self._total_write_index - self._total_write_done_index)
+
     def move(self) -> None:
         """The socket goes on under another name, the stream with it (TLS)."""
         self._given_away = True

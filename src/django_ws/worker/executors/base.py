@@ -20,6 +20,7 @@ from ...group_patterns import lookup
 from ...options import GroupConfig, NamespaceConfig
 from ...wire.messages import Event, GroupSend, Joined, Refuse
 from ..connection import Link, WorkerConnection
+from ..request import HandshakeRequest, Source
 
 __all__ = ["CannotStart", "EventSource", "Executor", "ExecutorConfig", "HookRunner"]
 
@@ -185,6 +186,13 @@ class Executor(HookRunner, abc.ABC):
         Returns:
             False if some still do.
         """
+
+    def user_source(self, connection: WorkerConnection) -> Source:
+        """What the user of a connection comes from. Any thread may ask."""
+        request = connection.loaded_request
+        if request is None:
+            request = HandshakeRequest(connection.handshake, connection.handover.user)
+        return request.source
 
     # ------------------------------------------------------------------ for subclasses
 

@@ -1,0 +1,40 @@
+"""What a test has published on a commit that never comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import connections
+
+from ..deferral import Deferred, only_of_a_test
+
+__all__ = ["Commits"]
+
+
+class Commits:
+    """Publications that wait for the commit of a ``TestCase``.
+
+    They count as soon as only the test's own transactions are open, in the order of the calls; what
+    was rolled back does not. What waited before this object was made never does.
+    """
+
+    def __init__(self) -> None:
+        # Kept, so that no new one has the id of one that is gone.
+        self._earlier = list(_deferred())
+
+    def settle(self) -> None:
+        """Send what counts by now, of the transactions of this thread."""
+        earlier = set(map(id, self._earlier))
+        for deferred in list(_deferred()):
+            if id(deferred) not in earlier:
+                deferred()
+
+
+def _deferred() -> Iterator[Deferred[object]]:
+    """What waits for commits that only Django's ``TestCase`` keeps from happening."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block and only_of_a_test(connection):
+            for entry in connection.run_on_commit:
+                callback = entry[1]
+                if isinstance(callback, Deferred):
+                    yield callback
