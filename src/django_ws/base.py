@@ -16,7 +16,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 
 from .exceptions import ConnectionClosed, MessageTooBig, Reject, RequestError, SendTimeout
-from .publications import Position, encode
+from .publications import Position, encode, position_of
 from .wire.messages import Publish
 
 if TYPE_CHECKING:
@@ -436,9 +436,10 @@ class WebSocketHandler:
 
         Raises:
             TypeError, UnicodeEncodeError: It cannot be a group's name.
+            ValueError: ``since`` is no position.
         """
         _check_group(group)
-        return self._connection.join(group, since)
+        return self._connection.join(group, None if since is None else position_of(since))
 
     def leave(self, group: str) -> None:
         """Leave ``group``; raises as :meth:`join` does."""

@@ -151,6 +151,8 @@ def publisher() -> PublisherConfig:
         ),
         max_outgoing=Limits(max_message_size=cast("int", maximum)).max_outgoing,
         on_no_gateway=str(_one("ON_NO_GATEWAY", "raise")),
+        groups=cast("dict[str, GroupConfig]", _one("GROUPS", {})),
+        engine=str(_one("ENGINE", "")),
     )
 
 
@@ -312,6 +314,12 @@ def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
         yield Problem(
             "E016", f"PUSH_SOCKET and SUB_SOCKET are the same: {push}.", "Give each one of its own."
         )
+    if "ENGINE" in values and "PROJECT" not in given:
+        yield Problem(
+            "W011",
+            "DJANGO_WS has an ENGINE, but no PROJECT.",
+            "Name the project: others that share the server are told apart by that.",
+        )
     yield from conf_gateways.problems(values, values.get("SUB_SOCKET", [default_sub]))
     # Every worker after the first appends a dot and its incarnation, 16 characters.
     room = MAX_IPC_PATH - 17
@@ -450,7 +458,8 @@ def _fingerprints(
     debug = bool(settings.DEBUG)
     found = {"DEBUG": _digest(debug), "ALLOWED_HOSTS": _digest(_allowed_hosts(debug))}
     for name, value in values.items():
-        if not {"worker", "settings", "publisher"}.intersection(OPTIONS[name].where):
+        elsewhere = {"worker", "settings", "publisher"}.intersection(OPTIONS[name].where)
+        if not elsewhere or name == "ENGINE":
             found[name] = _digest(value) if flags.get(name.lower()) is None else ""
     if routes:
         # Their order counts.

@@ -6,6 +6,7 @@ Each function takes what somebody wrote and returns what the program works with,
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from .options import MAX_IPC_PATH, MODES, AuthConfig, GroupConfig
+from .store.urls import parse
 
 __all__ = [
     "address",
@@ -22,6 +24,7 @@ __all__ = [
     "count",
     "endpoint",
     "endpoints",
+    "engine",
     "groups",
     "limit",
     "mode",
@@ -251,6 +254,15 @@ def endpoints(value: object) -> list[str]:
     if not isinstance(value, str):
         return [endpoint(value)]
     return [endpoint(part) for part in value.split(",")]
+
+
+def engine(value: object) -> str:
+    """The URL of a server; see :mod:`.store.urls`. Needs redis-py."""
+    url = text(value).strip()
+    parse(url)
+    if importlib.util.find_spec("redis") is None:
+        raise ValueError('needs redis-py: pip install "django-ws-gateway[redis]"')
+    return url
 
 
 def auth(value: object) -> AuthConfig:

@@ -77,6 +77,12 @@ OPTIONS: dict[str, Option] = {
     "GROUPS": Option(
         kinds.groups, ("gateway",), "Which groups keep history and presence, by pattern."
     ),
+    "ENGINE": Option(
+        kinds.engine,
+        ("gateway", "worker", "publisher"),
+        "URL of the Redis or Valkey that several gateways share.",
+        "--engine",
+    ),
     "ON_NO_GATEWAY": Option(
         kinds.no_gateway, ("publisher",), "`raise`, or `drop` publications that no gateway takes."
     ),
@@ -111,6 +117,9 @@ OPTIONS: dict[str, Option] = {
     ),
     "START_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds until a new process is ready."),
     "HANG_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds a worker may be unresponsive."),
+    "ENGINE_TIMEOUT": Option(
+        kinds.seconds, _LIMITS, "Seconds without the engine until a gateway is not ready."
+    ),
     "COMPRESSION": Option(kinds.boolean, _LIMITS, "Offer permessage-deflate."),
 }
 

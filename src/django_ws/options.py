@@ -70,6 +70,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             0: as fast as it can.
         start_timeout: until a new process is ready; then it is killed and the old one goes on.
         hang_timeout: after so long without a heartbeat a worker counts as dead.
+        engine_timeout: how long the engine may be away until the gateway says that it is not ready.
         compression: offer permessage-deflate (RFC 7692).
     """
 
@@ -93,6 +94,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     drain_spread: float = 0.0
     start_timeout: float = 60.0
     hang_timeout: float = 30.0
+    engine_timeout: float = 5.0
     compression: bool = False
 
     @property
@@ -199,6 +201,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         socketio: serve Engine.IO and Socket.IO.
         allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
         groups: by pattern, as of :mod:`fnmatch`; the first that matches counts.
+        engine: URL of the server that gateways share; empty for this one's memory.
     """
 
     project: str
@@ -221,6 +224,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
     groups: dict[str, GroupConfig] = {}
+    engine: str = ""
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +236,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         mode: one of :data:`MODES`.
         pool_size: threads whose hooks may block at a time in pool mode.
         fingerprints: digests of the gateway's settings as this worker found them.
-        groups: as of :class:`GatewayConfig`.
+        groups, engine: as of :class:`GatewayConfig`.
         revalidate: seconds in which each connection is looked at once, whether its user may stay;
             0 for only when something is known to have changed.
     """
@@ -248,6 +252,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
     groups: dict[str, GroupConfig] = {}
+    engine: str = ""
     revalidate: float = 0.0
 
 
@@ -258,9 +263,12 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
         sub_sockets: the replies endpoint of each gateway.
         max_outgoing: bytes of the largest message.
         on_no_gateway: ``"raise"``, or ``"drop"`` what no gateway takes.
+        groups, engine: as of :class:`GatewayConfig`.
     """
 
     project: str
     sub_sockets: list[str] = msgspec.field(default_factory=lambda: [DEFAULT_SUB_SOCKET])
     max_outgoing: int = MAX_BATCH
     on_no_gateway: str = "raise"
+    groups: dict[str, GroupConfig] = {}
+    engine: str = ""

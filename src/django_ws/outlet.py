@@ -61,7 +61,7 @@ def current_outlet() -> Outlet:
     Raises:
         ImproperlyConfigured: The settings are wrong.
     """
-    return publisher.gateways() if _outlet is None else _outlet
+    return publisher.direct() if _outlet is None else _outlet
 
 
 # ---------------------------------------------------------------- publications

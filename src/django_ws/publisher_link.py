@@ -49,6 +49,13 @@ OVERHEAD = 64
 #: Seconds without a sign of life over tcp until a gateway counts as gone.
 SILENCE = 30.0
 
+#: What a gateway's engine fails with, as far as it is more than a refusal.
+_FAILURES = {
+    "engine_away": GatewayUnavailable,
+    "engine_busy": GatewayUnavailable,
+    "engine_unknown": PublishTimeout,
+}
+
 _requests = itertools.count(1)
 
 
@@ -157,6 +164,7 @@ class Gateways:
         self._sender = secrets.token_hex(8)
         self._gateways = [_Gateway(endpoint) for endpoint in config.sub_sockets]
         self._thread = _ThreadNumber()
+        self._shared = bool(config.engine)  # then one gateway is enough
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:
         """Queue what nobody waits for.
@@ -172,6 +180,8 @@ class Gateways:
         for gateway in self._gateways:
             if left := _send(gateway.line(number), batches, started):
                 late.append((gateway, left))
+            elif self._shared:
+                return
         taken = len(late) < len(self._gateways)
         for gateway, left in late:
             line = gateway.line(number)
@@ -181,6 +191,8 @@ class Gateways:
                 gateway.failed()
             else:
                 taken = True
+                if self._shared:
+                    return
         if not taken:
             raise self._unavailable()
 
@@ -225,6 +237,8 @@ class Gateways:
                 down.append(gateway)
             else:
                 found.append(answers)
+                if self._shared:
+                    return found
         if several and not found:
             for gateway in down:
                 answers = _ask(gateway, gateway.line(number), question, PATIENCE)
@@ -312,7 +326,7 @@ def _ask(
         values: dict[int, msgspec.Raw] = {}
         for answer in line.answers({each.request for each in requests}, answer_by):
             if isinstance(answer, Failed):
-                raise PublishError(answer.words)
+                raise _FAILURES.get(answer.code, PublishError)(answer.words)
             values[answer.request] = answer.value
     finally:
         line.lock.release()

@@ -58,6 +58,7 @@ def test_what_one_says_all_tabs_hear_and_the_database_keeps(
     expect_said(later, *said)
 
 
+@pytest.mark.parametrize("demo", ["pool", "multiprocess"], indirect=True)
 def test_people_are_online_once_whatever_the_number_of_their_tabs(
     new_page: NewPage, demo: Demo, room: str
 ) -> None:
@@ -81,6 +82,7 @@ def test_people_are_online_once_whatever_the_number_of_their_tabs(
     expect_online(ann, "ann")
 
 
+@only_pool
 def test_others_see_who_is_writing_and_it_is_not_kept(
     new_page: NewPage, demo: Demo, room: str
 ) -> None:
@@ -105,7 +107,7 @@ def test_what_is_said_while_a_page_loads_is_in_it(new_page: NewPage, room: str) 
     first, second = open_page(new_page(), room), new_page()
     name = first.locator("#room").get_attribute("data-me")
     held: list[Route] = []
-    second.route("**/chat.js", held.append)
+    second.route("**/chat.js", lambda route: held.append(route))
     with second.expect_request("**/chat.js"):
         second.goto(room, wait_until="commit")
     say(first, "meanwhile")
@@ -134,7 +136,7 @@ def test_a_page_that_was_away_has_missed_nothing(new_page: NewPage, demo: Demo, 
     expect_said(away, "ann first")
     away.fill("#text", "half a sent")
     # It is away until its request for the page is let through.
-    away.route(room, hold.append)
+    away.route(room, lambda route: hold.append(route))
     with away.expect_request(room):
         sockets[0].close(code=1012)
     delete_message(ann, demo, "ann: first")

@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from .postgres import postgres
 from .server import MODES, Command, Project, Server, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.load, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from .flapping import flap
 from .server import Project, Server
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.load]
 
 GROUPS = {"flapping": {"history_size": 10_000, "history_ttl": 300}}
 

@@ -25,6 +25,14 @@ from django_ws.wire.messages import Expel, PublisherMessage, Recheck
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def _outlet() -> Iterator[None]:
+    """Other tests may have left theirs."""
+    before = set_outlet(None)
+    yield
+    set_outlet(before)
+
+
 class Told:
     """An outlet that keeps what it gets."""
 

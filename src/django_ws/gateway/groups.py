@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..group_patterns import Lookup
-from ..wire.messages import Position, Present, Publication, Recent
+from ..wire.messages import TEXT, Position, Present, Publication, Recent
 from .deliveries import Deliveries
 from .engine.base import Engine, Failure
 from .memberships import Memberships, added, removed
@@ -44,6 +44,21 @@ class Member(Protocol):
     @property
     def accepted(self) -> bool: ...
     def send_shared(self, message: Shared) -> None: ...
+    def missed(self, group: str, position: Position) -> None:
+        """Publications before that position may be missing: let a client know that can."""
+
+
+class _Missed(NamedTuple):
+    """Lets a member know that something is missing, when its turn comes: not before what has been
+    published before.
+    """
+
+    member: Member
+    group: str
+    position: Position
+
+    def send_shared(self, message: Shared) -> None:
+        self.member.missed(self.group, self.position)
 
 
 class _Holding:
@@ -290,6 +305,11 @@ class Groups:
             for held in self._holding.get(group, {}).values():
                 if held.member.conn != left_out:
                     held.hold(message)
+
+    def missed(self, group: str, position: Position) -> None:
+        """See :class:`.engine.base.Listener`. Who is to hear first what came before finds out."""
+        told = [_Missed(member, group, position) for member in self.members(group).values()]
+        self.deliveries.add(Shared(group, TEXT, b""), told)
 
 
 def _shared(group: str, publication: Publication, epoch: str, past: bool = False) -> Shared:

@@ -28,7 +28,6 @@ from ..wire.messages import (
 from .engine.base import Engine, Failure
 from .groups import Groups, Member
 from .shared import Shared
-from .tickets import UsedTickets
 
 __all__ = ["Addressee", "Connections", "Requests"]
 
@@ -48,8 +47,8 @@ class Connections(Protocol):
     @property
     def groups(self) -> Groups: ...
     def find(self, user: str, key: str, group: str, conn: int, /) -> Sequence[Addressee]: ...
-    def recheck(self, user: str, /) -> int: ...
     def over(self, key: str, /) -> None: ...
+    def recheck(self, user: str, /) -> int: ...
 
 
 class Requests:
@@ -75,7 +74,6 @@ class Requests:
         self._groups = sessions.groups
         self._max_message = max_message
         self._answer = answer
-        self._tickets = UsedTickets()
 
     # ------------------------------------------------------------------ of Django processes
 
@@ -119,7 +117,11 @@ class Requests:
             case Recheck():
                 self.engine.spread(message, answer)
             case UseTicket():
-                answer(int(self._tickets.use(message.nonce, message.expires)))
+                self.engine.use_ticket(
+                    message.nonce,
+                    message.expires,
+                    lambda used: answer(_instead(used, int(used is True))),
+                )
             case GetHistory():
                 self.engine.history(message.group, message.since, message.limit, answer)
             case GetPosition():
@@ -140,6 +142,10 @@ class Requests:
     def published(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
         """See :class:`.engine.base.Listener`."""
         self._groups.publish(group, publication, epoch, exclude)
+
+    def missed(self, group: str, position: Position) -> None:
+        """See :class:`.engine.base.Listener`."""
+        self._groups.missed(group, position)
 
     def spread(self, message: Publish | Expel | Recheck) -> int:
         """See :class:`.engine.base.Listener`."""

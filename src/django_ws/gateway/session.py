@@ -21,6 +21,7 @@ from ..wire.messages import (
     Emit,
     Event,
     Message,
+    Position,
     Refuse,
     Release,
     Reply,
@@ -417,6 +418,11 @@ class Session:
             self._direct.tell(news)
         elif self._outgoing is not None:
             self._outgoing.add(news)
+
+    def missed(self, group: str, position: Position) -> None:
+        """See :class:`.groups.Member`."""
+        if self.wanted is not None:
+            self.tell(Membership(group, position, recovered=False))
 
     def _pass(self, message: Emit | Reply) -> None:
         """As :meth:`send`, which is not to pay for what is rarer."""

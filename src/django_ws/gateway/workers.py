@@ -15,6 +15,7 @@ from functools import partial
 
 from ..group_patterns import lookup
 from ..options import GatewayConfig
+from ..store.urls import parse
 from ..transport.addresses import EndpointError
 from ..transport.events import EventsSender
 from ..transport.replies import RepliesReceiver
@@ -32,7 +33,9 @@ from ..wire.messages import (
 from .counters import Counters
 from .dispatch import Dispatch
 from .drift import Drift
+from .engine.base import Engine
 from .engine.memory import Memory
+from .engine.redis import Redis
 from .groups import Groups
 from .introductions import Introductions
 from .publishers import Requests
@@ -51,6 +54,8 @@ DOUBT_AFTER = 1.0
 #: Seconds that joining may take, and workers that may be at it; then the oldest has to start anew.
 JOIN_TIMEOUT = 5.0
 MAX_JOINING = 64
+#: Publications on their way to members beyond which the engine's next ones wait.
+MAX_PUBLISHED = 256
 
 
 class Registry:
@@ -86,9 +91,26 @@ class Registry:
         groups = Groups(incarnation, options, lambda: began + loop.time())
         self.sessions = Sessions(limits, self._workers, loop, self.counters, self._on_room, groups)
         requests = Requests(self.sessions, limits.max_outgoing, self._answer)
-        self._engine = Memory(
-            options, requests, clock=lambda: began + loop.time(), epoch=secrets.token_hex(8)
-        )
+        self._engine_timeout = limits.engine_timeout or float("inf")
+        self._engine: Engine
+        if config.engine:
+            self._engine = Redis(
+                parse(config.engine),
+                config.project,
+                incarnation,
+                options,
+                requests,
+                loop=loop,
+                counters=self.counters,
+                room=lambda: (
+                    len(groups.deliveries.waiting) < MAX_PUBLISHED and not self.sessions.held_up
+                ),
+                on_published=self._on_room,
+            )
+        else:
+            self._engine = Memory(
+                options, requests, clock=lambda: began + loop.time(), epoch=secrets.token_hex(8)
+            )
         groups.engine = requests.engine = self._engine
         self._dispatch = Dispatch(
             config.project, self.sessions, self, requests, self._answer, self.counters
@@ -126,6 +148,7 @@ class Registry:
         if self.sessions:
             self.counters["on_close_abandoned"] += len(self.sessions)
             logger.warning("%d on_close not acknowledged in time", len(self.sessions))
+        await self._engine.drain(min(1.0, max(0.1, deadline - self._loop.time())))
 
     def close(self) -> None:
         """Close all sockets and remove their files."""
@@ -134,6 +157,7 @@ class Registry:
         for worker in list(self._workers.values()):
             self._drop(worker)
         self.sessions.laggards.close()
+        self._engine.close()
         if self._replies is not None:
             self._replies.close()
 
@@ -152,6 +176,11 @@ class Registry:
         return sum(
             worker.health is Health.READY and worker.accepting for worker in self._workers.values()
         )
+
+    @property
+    def ready(self) -> bool:
+        """Whether new connections would be served, and hear what is published."""
+        return self.workers > 0 and self._engine.away < self._engine_timeout
 
     # ------------------------------------------------------------------ what comes
 

@@ -36,6 +36,12 @@ def add_link_flags(parser: ArgumentParser) -> None:
         help="ZeroMQ endpoint of the responses from Django "
         "(default: beside that of the events); workers take several, separated by commas.",
     )
+    group.add_argument(
+        "--engine",
+        metavar="URL",
+        help="Redis or Valkey that several gateways share, like redis://host:6379/0. Other "
+        "processes read the setting ENGINE, and a password does not belong here.",
+    )
 
 
 def add_gateway_flags(parser: ArgumentParser) -> None:
@@ -146,6 +152,7 @@ def settings_flags(options: Mapping[str, object]) -> dict[str, object]:
         "sub_socket",
         "websocket_url",
         "socketio",
+        "engine",
         "mode",
         "workers",
         "gateways",

@@ -19,24 +19,19 @@ from __future__ import annotations
 
 import json
 import queue
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import unquote
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.test import Client
-from django.utils.module_loading import import_string
 
-from .. import conf
 from ..base import WebSocketHandler, as_message
 from ..exceptions import ConnectionClosed, RequestError
-from ..gateway.http.routes import Routes
-from ..wire.messages import Handshake
 from ..worker.lifecycle import Call
 from ..worker.payloads import pack, unpack
-from .connection import Named, ReceivedEvent
+from . import handshakes
+from .connection import LocalConnection, Named, ReceivedEvent
 from .gateway import LocalGateway, local_gateway
 from .session import LocalSession
 
@@ -145,38 +140,32 @@ class WebSocketClient:
         self._place.session = None
         target = self._target
         path, _, query = (path or (target if isinstance(target, str) else "default")).partition("?")
-        resolved = self._resolve(path, dict(kwargs or {}))
-        if isinstance(resolved, str):
-            self.status, self.reason = 404, f"Not Found: {resolved}"
+        try:
+            found = handshakes.find(path, target if isinstance(target, type) else None)
+        except handshakes.NoDestination as error:
+            self.status, self.reason = 404, f"Not Found: {error}"
             return False
-        namespace, groups, handler_class = resolved
-        handshake = Handshake(
-            namespace=namespace,
-            kwargs={name: str(value) for name, value in groups.items()},
-            scheme="https" if secure else "http",
-            path=path if path.startswith("/") else f"/socket/{path}",
-            query=query,
-            headers=self._headers(headers or {}, subprotocols, secure),
-            client=("127.0.0.1", 50000),
-            server=("testserver", 443 if secure else 80),
-            subprotocols=list(subprotocols),
-            time=time.time(),
-        )
-        session = LocalSession(
-            self._enter(),
-            handshake,
-            groups,
-            handler_class,
+        found.kwargs.update(kwargs or {})
+        gateway = self._enter()
+        connection = LocalConnection(
+            gateway.number(),
+            gateway,
+            handshakes.handshake(
+                found, path, query, self.cookies, headers or {}, subprotocols, secure
+            ),
+            found.kwargs,
+            found.handler_class,
             reraise=self.raise_handler_exceptions,
             waits=self.waits,
         )
+        session = LocalSession(gateway, connection)
         refusal = session.connect()
         if refusal is not None:
             self.status, self.reason = refusal.status, refusal.reason
             return False
         self.status, self.reason = 101, ""
         self._place.session = session
-        self._enter().settle()
+        gateway.settle()
         return True
 
     def _enter(self) -> LocalGateway:
@@ -187,49 +176,6 @@ class WebSocketClient:
             self._place = _Place()
             gateway.held_by(self, self._place.leave)
         return gateway
-
-    def _resolve(
-        self, path: str, kwargs: dict[str, Any]
-    ) -> tuple[str, dict[str, Any], type[WebSocketHandler]] | str:
-        """Namespace, kwargs and handler; or why there are none."""
-        namespace = path
-        if path.startswith("/"):
-            routes = Routes(conf.routes(), conf.websocket_url())
-            found = routes.find(unquote(path))
-            if found is None:
-                return f"{path} does not match {' or '.join(routes.known)}"
-            namespace = found.namespace
-            url = conf.namespace_url(namespace)
-            try:
-                converted = found.kwargs if url is None else url.kwargs(found.kwargs)
-            except ValueError as error:
-                return f"a converter of {namespace!r} does not take {path}: {error}"
-            kwargs = {**converted, **kwargs}
-        if isinstance(self._target, type):
-            return namespace, kwargs, self._target
-        dotted = conf.handler_paths().get(namespace)
-        if dotted is None:
-            return f"there is no DEFAULT_WS_HANDLERS[{namespace!r}]"
-        return namespace, kwargs, import_string(dotted)
-
-    def _headers(
-        self, own: Mapping[str, str], subprotocols: Sequence[str], secure: bool
-    ) -> list[tuple[str, str]]:
-        headers = {
-            "host": "testserver",
-            "upgrade": "websocket",
-            "connection": "Upgrade",
-            "origin": f"{'https' if secure else 'http'}://testserver",
-            "sec-websocket-version": "13",
-            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-        }
-        if subprotocols:
-            headers["sec-websocket-protocol"] = ", ".join(subprotocols)
-        if self.cookies:
-            pairs = (f"{name}={morsel.coded_value}" for name, morsel in self.cookies.items())
-            headers["cookie"] = "; ".join(pairs)
-        headers.update({name.lower(): value for name, value in own.items()})
-        return list(headers.items())
 
     # ------------------------------------------------------------------ messages
 

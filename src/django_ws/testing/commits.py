@@ -22,12 +22,20 @@ class Commits:
         # Kept, so that no new one has the id of one that is gone.
         self._earlier = list(_deferred())
 
-    def settle(self) -> None:
-        """Send what counts by now, of the transactions of this thread."""
+    def settle(self, *, overtaken: bool = False) -> None:
+        """Send what counts by now, of the transactions of this thread.
+
+        Args:
+            overtaken: only what was published before something that has been sent by now, or is
+                just being sent: ``captureOnCommitCallbacks`` begins in the middle.
+        """
         earlier = set(map(id, self._earlier))
-        for deferred in list(_deferred()):
-            if id(deferred) not in earlier:
-                deferred()
+        found = [each for each in _deferred() if id(each) not in earlier]
+        if overtaken:
+            while found and not found[-1].done:
+                found.pop()
+        for deferred in found:
+            deferred()
 
 
 def _deferred() -> Iterator[Deferred[object]]:

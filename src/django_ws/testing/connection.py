@@ -11,6 +11,7 @@ from .. import conf, tickets
 from ..base import WebSocketHandler
 from ..deferral import defer, in_transaction
 from ..exceptions import ConnectionClosed, MessageTooBig
+from ..gateway.clients.named import plain_data
 from ..gateway.shared import Shared
 from ..publications import Encoded, Position, decode
 from ..wire.messages import BINARY, Handshake, Publish
@@ -109,7 +110,7 @@ class LocalConnection:
         self.sent: queue.SimpleQueue[str | bytes | Named] = queue.SimpleQueue()
         self.answered: tuple[int, Any] | None = None
         self.encoded_info = b""
-        self._conn = conn
+        self.conn = conn
         self._switch = switch
         self._handshake = handshake
         self._limit = conf.limits().max_outgoing
@@ -142,7 +143,7 @@ class LocalConnection:
 
     def show(self, info: Any) -> None:
         self.encoded_info = pack_info(info)
-        self._switch.changed(self._conn)
+        self._switch.changed(self.conn)
 
     def select_subprotocol(self, name: str | None) -> None:
         if self.accepted:
@@ -173,7 +174,7 @@ class LocalConnection:
         """Something was published for it."""
         if self.closed:
             return
-        plain = message.data if message.opcode == BINARY else message.data.decode()
+        plain = message.data if message.opcode == BINARY else plain_data(message).decode()
         if message.event:
             value = decode(Encoded(message.opcode, message.data, message.json))
             self.sent.put(Named(ReceivedEvent(message.event, (value,)), plain))
@@ -199,11 +200,11 @@ class LocalConnection:
 
     def join(self, group: str, since: Sequence[Any] | None) -> Position:
         self.groups |= {group}
-        return self._switch.join(self._conn, group, since)
+        return self._switch.join(self.conn, group, since)
 
     def leave(self, group: str) -> None:
         self.groups -= {group}
-        self._switch.leave(self._conn, group)
+        self._switch.leave(self.conn, group)
 
     def publish(self, draft: Publish, immediate: bool, using: str | None) -> None:
         if len(draft.data) > self._limit:

@@ -40,10 +40,13 @@ class Peer(Addressee, Protocol):
     """What the gateway needs of a connection.
 
     Attributes:
+        changed: its user may be another; to be looked at.
         live: it is accepted, and not closed.
         closed: it is accepted, and closed.
         key: digest of its session's key; empty without one.
     """
+
+    changed: bool
 
     @property
     def live(self) -> bool: ...
@@ -51,6 +54,9 @@ class Peer(Addressee, Protocol):
     def closed(self) -> bool: ...
     @property
     def key(self) -> str: ...
+    def look(self) -> None:
+        """Close it, if its user may not stay; else run ``on_user_changed``."""
+
     def end(self) -> None:
         """Leave the gateway, and run ``on_close``."""
 
@@ -146,13 +152,17 @@ class LocalGateway:
         """A session of the web site has ended; nobody is in the middle of a handshake here."""
 
     def recheck(self, user: str) -> int:
-        """How many connections a user has; they are not asked anything."""
-        return len(self.find(user, "", "", 0))
+        """Let the connections of a user be looked at. Returns how many there are."""
+        found = self.find(user, "", "", 0)
+        for peer in found:
+            peer.changed = True
+        return len(found)
 
     # ------------------------------------------------------------------ what is published
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:
         """Publish."""
+        self.commit(overtaken=True)
         with self._lock:
             for message in messages:
                 self._requests.serve(b"", message)
@@ -188,21 +198,25 @@ class LocalGateway:
 
     # ------------------------------------------------------------------ what is left to do
 
-    def commit(self) -> None:
-        """Let what waits for the commit of a ``TestCase`` count, see :class:`.Commits`."""
+    def commit(self, *, overtaken: bool = False) -> None:
+        """Let what waits for the commit of a ``TestCase`` count; see :meth:`.Commits.settle`."""
         if not self._settling:
             self._settling = True
             try:
-                self._commits.settle()
+                self._commits.settle(overtaken=overtaken)
             finally:
                 self._settling = False
 
     def settle(self) -> None:
-        """Run ``on_close`` of what was closed, and let count what was published on commit."""
+        """Do what hooks are needed for: of those who were closed, and whose users have changed."""
         self.commit()
-        while closed := [peer for peer in self._peers.values() if peer.closed]:
-            for peer in closed:
-                peer.end()
+        while due := [peer for peer in self._peers.values() if peer.closed or peer.changed]:
+            for peer in due:
+                if peer.closed:
+                    peer.end()
+                else:
+                    peer.changed = False
+                    peer.look()
             self.commit()
 
     # ------------------------------------------------------------------ its life

@@ -126,6 +126,11 @@ class GatewayProcess(Half):
         super().__init__("gateway", self._child.channel)
         self._channel.send({"op": "config", "config": msgspec.to_builtins(config)})
 
+    def check(self) -> None:
+        if self._child.status() is not None:
+            self._listener.join(STOP)  # it is about to hear of that
+        super().check()
+
     def stop(self) -> None:
         """Close all connections, and end."""
         self._end("drain")

@@ -37,15 +37,8 @@ class WebSocketLiveServerTestCase(TransactionTestCase):
 
     @classmethod
     def websocket_url(cls, namespace: str = "default", **kwargs: object) -> str:
-        """Where a handler is.
-
-        Args:
-            namespace: key of ``DEFAULT_WS_HANDLERS``; or a path, which begins with a slash.
-            kwargs: as ``{% ws_url %}`` takes them.
-
-        Raises:
-            NoReverseMatch: There is no such namespace, or its URL does not take the arguments.
-        """
+        """Where a handler is, by its namespace and the arguments that ``{% ws_url %}`` takes, or by
+        its path; raises as :meth:`.LiveServer.websocket_url` does."""
         return cls._server.websocket_url(namespace, **kwargs)
 
     @classmethod

@@ -127,6 +127,7 @@ class LiveServer:
     def _override_settings(self, stack: ExitStack, directory: str) -> None:
         own = {
             **(getattr(settings, "DJANGO_WS", None) or {}),
+            "GATEWAYS": 1,
             "PUSH_SOCKET": f"ipc://{directory}/push",
             "SUB_SOCKET": f"ipc://{directory}/sub",
         }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
-from ..base import WebSocketHandler
 from ..gateway.shared import Shared
-from ..wire.messages import Handshake
+from ..staying import LOGGED_OUT
+from ..wire.messages import Position
 from ..worker.driver import drive
 from ..worker.lifecycle import Call, Lifecycle, Refusal
+from ..worker.looks import Look
 from .connection import LocalConnection
 from .gateway import LocalGateway
 
@@ -17,27 +17,20 @@ __all__ = ["LocalSession"]
 
 
 class LocalSession:
-    """A :class:`.gateway.Peer`; arguments as of :class:`.LocalConnection`.
+    """A :class:`.gateway.Peer`.
 
     Attributes:
         groups: of which it is a member, as the gateway has it; ``None`` for none.
+        user, key: primary key of its user, digest of its session's key.
+        changed: its user may be another.
     """
 
-    def __init__(
-        self,
-        gateway: LocalGateway,
-        handshake: Handshake,
-        kwargs: Mapping[str, Any],
-        handler_class: type[WebSocketHandler],
-        *,
-        reraise: bool,
-        waits: int,
-    ) -> None:
-        self.conn = gateway.number()
+    def __init__(self, gateway: LocalGateway, connection: LocalConnection) -> None:
+        self.conn = connection.conn
+        self.connection = connection
         self.groups: Collection[str] | None = None
-        self.connection = LocalConnection(
-            self.conn, gateway, handshake, kwargs, handler_class, reraise=reraise, waits=waits
-        )
+        self.user = self.key = ""
+        self.changed = False
         self._gateway = gateway
         gateway.add(self)
 
@@ -60,12 +53,18 @@ class LocalSession:
             self.discard()
             raise
         self.connection.accepted = True
+        self._identify()
         self._gateway.changed(self.conn)
         return None
 
     def run(self, call: Call | None) -> None:
         """Run hooks to their end."""
         drive(self.lifecycle, self.connection, call)
+        if self.connection.accepted:
+            self._identify()
+
+    def _identify(self) -> None:
+        self.user, self.key = self.connection.request.identity()
 
     def discard(self) -> None:
         """No hook is to run any more."""
@@ -74,24 +73,16 @@ class LocalSession:
     # ------------------------------------------------------------------ for the gateway
 
     @property
-    def live(self) -> bool:
-        return self.connection.accepted and not self.connection.closed
-
-    @property
-    def closed(self) -> bool:
-        return self.connection.accepted and self.connection.closed
-
-    @property
     def accepted(self) -> bool:
         return self.connection.accepted
 
     @property
-    def user(self) -> str:
-        return self.connection.request.identity()[0]
+    def live(self) -> bool:
+        return self.accepted and not self.connection.closed
 
     @property
-    def key(self) -> str:
-        return self.connection.request.identity()[1]
+    def closed(self) -> bool:
+        return self.connection.accepted and self.connection.closed
 
     @property
     def info(self) -> bytes:
@@ -100,8 +91,19 @@ class LocalSession:
     def send_shared(self, message: Shared) -> None:
         self.connection.deliver(message)
 
+    def missed(self, group: str, position: Position) -> None:
+        """Memory misses nothing."""
+
     def give_up(self, code: int, reason: str) -> None:
         self.connection.close(code, reason)
+
+    def look(self) -> None:
+        request = self.connection.request
+        if Look().find(request.source) is None:
+            self.connection.close(*LOGGED_OUT)
+        elif not self.lifecycle.refused:
+            request.refresh_user()
+            self.run(self.lifecycle.user_changed())
 
     def end(self) -> None:
         self.discard()

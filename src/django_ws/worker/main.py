@@ -105,6 +105,8 @@ def _publisher_config(config: WorkerConfig) -> PublisherConfig:
         sub_sockets=config.sub_sockets,
         max_outgoing=config.limits.max_outgoing,
         on_no_gateway=conf.publisher().on_no_gateway,
+        groups=config.groups,
+        engine=config.engine,
     )
 
 
@@ -133,6 +135,7 @@ def _executor_config(config: WorkerConfig, reload: bool) -> ExecutorConfig:
         namespaces=config.namespaces,
         reload=reload,
         groups=config.groups,
+        shared=bool(config.engine),
     )
 
 

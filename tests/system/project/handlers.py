@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from _thread import start_new_thread
+from types import SimpleNamespace
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -329,6 +330,10 @@ class Suite(WebSocketHandler):
 class Envelopes(Noting):
     """For clients of ``django-ws.v1``: does what messages say."""
 
+    def authenticate(self):
+        name = self.request.GET.get("user")
+        return SimpleNamespace(pk=name, is_authenticated=True) if name else None
+
     def on_connect(self):
         super().on_connect()
         for group in self.request.GET.getlist("group"):
@@ -374,6 +379,8 @@ class Envelopes(Noting):
         note("request", self.who, repr(message))
         if message == "fail":
             raise ValueError("oh")
+        if message == "auth":
+            return self.auth
         if message == "mixed":
             return [b"bytes"]
         if isinstance(message, dict) and "nap" in message:

@@ -60,6 +60,9 @@ class FakeLoop:
         self.timers.append(timer)
         return timer
 
+    def call_at(self, when: float, callback: Callable[..., Any], *args: Any) -> FakeTimer:
+        return self.call_later(when - self.now, callback, *args)
+
     def add_reader(self, fd: int, callback: Callable[..., Any], *args: Any) -> None:
         self.readers[fd] = (callback, args)
 
@@ -204,6 +207,7 @@ class FakeWorker:
         self.read = 0  # batches taken from the sender
         self.project = "p"
         self.fingerprints: dict[str, str] = {}
+        self.resumes = True
 
     @property
     def sender(self) -> FakeSender:
@@ -239,6 +243,7 @@ class FakeWorker:
             self.namespaces,
             self.fingerprints,
             WIRE_VERSION,
+            resumes=self.resumes,
         )
         self.push(self.batch([hello], 0, ""), identity)
 

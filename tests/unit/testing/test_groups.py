@@ -9,7 +9,7 @@ import pytest
 from django.conf import LazySettings
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
+from django.test import Client, SimpleTestCase, TestCase, TransactionTestCase, override_settings
 
 from django_ws import (
     RequestError,
@@ -54,6 +54,9 @@ class Member(WebSocketHandler):
             self.emit("shown", {"n": 1}, b"\x00" if group else "text")
         elif what == "name":
             self.info = {"name": group}
+
+    def on_user_changed(self) -> None:
+        self.send(f"now {self.user.get_username()}")
 
     def on_close(self) -> None:
         for group in self.request.GET.getlist("group"):
@@ -100,7 +103,8 @@ def test_a_named_event() -> None:
     publish("room", {"n": 2}, event="moved")
     publish("room", "plain")
     assert client.receive_event() == ("moved", ({"n": 1},))
-    assert client.receive() == '{"n": 2}'  # as a plain client gets it
+    as_plain_clients_get_it = {"event": "moved", "args": [{"n": 2}]}
+    assert client.receive_json() == as_plain_clients_get_it
     with pytest.raises(AssertionError, match="no event, but the message 'plain'"):
         client.receive_event()
 
@@ -216,6 +220,26 @@ def test_users() -> None:
     assert disconnect(session=one.cookies["sessionid"].value) == 0  # on commit
     assert one.closed
     assert not two.closed
+
+
+@pytest.mark.django_db
+def test_logouts_and_changes_of_users() -> None:
+    ann = get_user_model().objects.create_user("ann")
+    pages = Client()
+    pages.force_login(ann)
+    one, two = WebSocketClient(Member), WebSocketClient(Member)
+    two.force_login(ann)
+    one.cookies = pages.cookies
+    assert one.connect()
+    assert two.connect()
+    pages.logout()
+    assert (one.close_code, two.closed) == (4401, False)
+    ann.username = "bob"
+    ann.save()
+    assert two.receive() == "now bob"
+    ann.is_active = False
+    ann.save()
+    assert two.close_code == 4401
 
 
 # ---------------------------------------------------------------- requests and events

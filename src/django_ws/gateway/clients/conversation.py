@@ -15,11 +15,12 @@ from .receipts import Receipts
 
 __all__ = ["CallSession", "Conversation", "Keeper", "Line", "State"]
 
-#: Close codes of a client that leaves its session: the page closed it, or was left (RFC 6455
-#: §7.4.1), or said nothing.
-LEFT = frozenset({1000, 1001, 1005})
-#: Close codes with which a connection ends itself, for what its client did.
-ENDED = frozenset({1002, 1003, 1007, 1008, 1009, 3008})
+#: Close codes after which nobody comes back (RFC 6455 §7.4.1): the client has left, or said no
+#: code; or the connection ended itself, for what its client did.
+FINAL = frozenset({1000, 1001, 1005, 1002, 1003, 1007, 1008, 1009})
+#: Closes by applications, which are final, too; but one: the client has heard nothing.
+APPLICATIONS = 3000
+SILENT = 4000
 
 REPLACED = 3505
 
@@ -184,8 +185,8 @@ class Conversation:
             return  # the session went on in another one
         self._line = None
         self._code, self._reason = code, reason
-        final = ours or code in LEFT or code in ENDED or not self.session.live
-        if final or not self._keeper.park(self.token):
+        final = code in FINAL or (code >= APPLICATIONS and code != SILENT)
+        if ours or final or not self.session.live or not self._keeper.park(self.token):
             self._end(code, reason)
             return
         self._enter(State.PARKED)

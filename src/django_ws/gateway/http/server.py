@@ -59,14 +59,14 @@ class Registry(admission.Registry, Protocol):
     """What the server needs of the registry of workers.
 
     Attributes:
-        workers: those that take new connections.
+        ready: new connections would be served, and hear what is published.
         incarnation: names this gateway.
     """
 
     incarnation: str
 
     @property
-    def workers(self) -> int: ...
+    def ready(self) -> bool: ...
     async def drain(self, deadline: float) -> None: ...
     def close(self) -> None: ...
 
@@ -259,7 +259,7 @@ class Server:
     @property
     def ready(self) -> bool:
         """Whether a new connection would be served."""
-        return not self._admission.stopping and self._registry.workers > 0
+        return not self._admission.stopping and self._registry.ready
 
     @property
     def connections(self) -> int:
