@@ -56,3 +56,17 @@ class Auth(WebSocketHandler):
 
     def on_message(self, message):
         self.send(message)
+
+
+class Events(WebSocketHandler):
+    """The same for clients of Socket.IO, which speak of events."""
+
+    def on_event(self, event, message):
+        if event == "fan":
+            self.publish("fan", message, event="echo")
+            return
+        if event == "sleep":
+            block()
+        elif event == "join":
+            self.join("fan")
+        self.emit("echo", message)

@@ -8,6 +8,7 @@ The environment says what the runner wants:
 ``BENCH_REDIS``         the server of the channel layer
 ``BENCH_DATABASE``      ``sqlite`` or ``postgres``
 ``BENCH_POSTGRES``      the directory of PostgreSQL's socket
+``BENCH_SOCKETIO``      if clients of Socket.IO are to come
 ``BENCH_MESSAGE_RATE``  for scenarios in which a client is meant to exceed the limit
 """
 
@@ -53,7 +54,11 @@ DEFAULT_WS_HANDLERS = {
     "kept": "project.handlers.Kept",
     "members": "project.handlers.Members",
 }
+SOCKETIO = "BENCH_SOCKETIO" in os.environ
+if SOCKETIO:
+    DEFAULT_WS_HANDLERS["default"] = "project.handlers.Events"
 DJANGO_WS = {
+    "SOCKETIO": SOCKETIO,
     "PUSH_SOCKET": f"ipc://{DIRECTORY}/push",
     "SUB_SOCKET": f"ipc://{DIRECTORY}/sub",
     # All clients have one address here. The limit is counted all the same.

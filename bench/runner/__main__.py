@@ -7,7 +7,7 @@ import datetime
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from . import profiling
@@ -17,8 +17,8 @@ from .page import page
 from .processes import BENCH
 from .report import text
 from .results import Results, describe_machine
-from .scenarios import METRICS, SCENARIOS
-from .servers import SERVERS, Site, site
+from .scenarios import METRICS, SCENARIOS, Scenario
+from .servers import SERVERS, Server, Site, site
 from .words import number
 
 #: One start of a server and what is measured in it.
@@ -89,13 +89,13 @@ def chosen(given: str, known: Sequence[str], what: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def measurable(scenarios: Sequence[str]) -> list[str]:
+def measurable(names: Sequence[str], known: Mapping[str, Scenario | Server]) -> list[str]:
     """Leave out what this machine has not the means for, and say why."""
-    reasons = {name: SCENARIOS[name].missing() for name in scenarios}
+    reasons = {name: known[name].missing() for name in names}
     for name, why in reasons.items():
         if why:
             print(f"{name} is skipped: {why}")
-    return [name for name in scenarios if not reasons[name]]
+    return [name for name in names if not reasons[name]]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -145,10 +145,11 @@ def main(arguments: Sequence[str]) -> int:
     scenarios = [name for name in SCENARIOS if SCENARIOS[name].quick or not quick]
     if options.only:
         scenarios = chosen(options.only, list(SCENARIOS), "scenario")
-    scenarios = measurable(scenarios)
+    scenarios = measurable(scenarios, SCENARIOS)
     servers = [name for name in SERVERS if SERVERS[name].quick or not quick]
     if options.servers:
         servers = chosen(options.servers, list(SERVERS), "server")
+    servers = measurable(servers, SERVERS)
     rounds = options.rounds or (1 if quick else 3)
     seconds = options.seconds or (0.6 if quick else 4.0)
 

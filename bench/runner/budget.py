@@ -161,6 +161,23 @@ _LINES = (
         1.5,
         False,
     ),
+        "Echo: CPU of a Socket.IO client / of a plain one, pool",
+        "echo-100",
+        "cpu",
+        "django-ws-pool-io",
+        "django-ws-pool",
+        2,
+        False,
+    ),
+    (
+        "Echo: CPU of python-socketio / of a Socket.IO client, pool",
+        "echo-100",
+        "cpu",
+        "socketio",
+        "django-ws-pool-io",
+        3,
+        True,
+    ),
     ("Start of the gateway (s)", "start", "gateway", "django-ws-pool", "", 0.5, False),
 )
 

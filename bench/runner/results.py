@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from . import postgres
+from . import node, postgres
 from .scenarios import Figures
 from .servers import BASELINE
 from .words import TIMES
@@ -63,6 +63,7 @@ def describe_machine() -> dict[str, str]:
         "load": f"{os.getloadavg()[0]:.1f} when it started",
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "PostgreSQL": postgres.version(),
+        "Node": node.version(),
     }
     return {name: value for name, value in machine.items() if value}
 

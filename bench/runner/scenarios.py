@@ -215,20 +215,23 @@ def _settled(up: Running) -> tuple[int, int]:
     return now
 
 
-def _handshakes(up: Running, seconds: float, quick: bool) -> Figures:
-    swarm = Swarm(up.ports, up.dialect("auth"))
-    count = 20 if up.server.most <= 100 else 200
-    try:
-        handshakes(swarm, count // 4, 20)
-        times: list[float] = []
-        usage = Usage(up.trees)
-        usage.start()
-        while usage.seconds + time.perf_counter() < seconds:
-            times += handshakes(swarm, count, 20)
-        usage.stop()
-        return _figures(times, usage)
-    finally:
-        swarm.close()
+def _handshakes(handler: str) -> Measure:
+    def measure(up: Running, seconds: float, quick: bool) -> Figures:
+        swarm = Swarm(up.ports, up.dialect(handler))
+        count = 20 if up.server.most <= 100 else 200
+        try:
+            handshakes(swarm, count // 4, 20)
+            times: list[float] = []
+            usage = Usage(up.trees)
+            usage.start()
+            while usage.seconds + time.perf_counter() < seconds:
+                times += handshakes(swarm, count, 20)
+            usage.stop()
+            return _figures(times, usage)
+        finally:
+            swarm.close()
+
+    return measure
 
 
 def _chatty(up: Running, seconds: float, quick: bool) -> Figures:
@@ -321,7 +324,10 @@ SCENARIOS: dict[str, Scenario] = {
     "fan-5000": _fan(5000, False),
     "fan-10000": _fan(10000, False),
     "handshake": Scenario(
-        "Handshakes with a session, 20 at a time", "auth", 20, "rate", _handshakes
+        "Handshakes with a session, 20 at a time", "auth", 20, "rate", _handshakes("auth")
+    ),
+    "connect": Scenario(
+        "Socket.IO: connections, 20 at a time", "connect", 20, "rate", _handshakes("connect")
     ),
     "start": Scenario("Start, until the port accepts", "echo", 1, "accepts", _start, starts=3),
     "chatty": Scenario(

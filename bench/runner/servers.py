@@ -7,12 +7,13 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import postgres
+from . import node, postgres
 from .client import LoadError
 from .frames import Dialect, numbered, plain, socket_io
 from .processes import BENCH, Tree, free_port, python, running, wait_ready
@@ -24,6 +25,7 @@ BASELINE = "channels-sync-uvicorn"
 
 ALL = frozenset({"echo", "sleep", "orm", "fan", "auth"})
 NO_FAN = ALL - {"fan"}
+IO = frozenset({"echo", "sleep", "fan", "connect"})
 
 #: What only django-ws has, or only its own kind of client.
 OURS = ALL | {"kept", "members"}
@@ -46,6 +48,9 @@ class Server:
         redis: whether it needs one.
         io: whether it speaks Socket.IO.
         v1: whether its clients speak ``django-ws.v1``.
+        program: runs the commands.
+        missing: why it cannot run on this machine; empty if it can.
+        prepare: makes sure that it can.
         quick: whether ``--quick`` includes it.
     """
 
@@ -59,6 +64,9 @@ class Server:
     redis: bool = False
     io: bool = False
     v1: bool = False
+    program: str = sys.executable
+    missing: Callable[[], str] = str
+    prepare: Callable[[], object] = str
     quick: bool = True
 
     def dialect(self, handler: str, cookie: str = "") -> Dialect:
@@ -76,6 +84,11 @@ def _ours(label: str, *flags: str, most: int = 100_000, quick: bool = True) -> S
 
 def _ours_v1(label: str, *flags: str) -> Server:
     return replace(_ours(label, *flags), handlers=V1, v1=True)
+
+
+def _ours_io(label: str, *flags: str, quick: bool = True) -> Server:
+    ours = _ours(label, *flags, quick=quick)
+    return replace(ours, handlers=IO, environment={"BENCH_SOCKETIO": "1"}, io=True)
 
 
 def _gateways(label: str, count: int) -> Server:
@@ -124,6 +137,8 @@ SERVERS: dict[str, Server] = {
     ),
     "django-ws-pool-v1": _ours_v1("django-ws, pool, django-ws.v1", "--pool"),
     "django-ws-pool-2-gateways": _gateways("django-ws, pool, 2 gateways", 2),
+    "django-ws-pool-io": _ours_io("django-ws, pool, Socket.IO", "--pool"),
+    "django-ws-gevent-io": _ours_io("django-ws, gevent, Socket.IO", "--gevent", quick=False),
     "channels-sync-uvicorn": _channels("Channels sync, uvicorn", "sync", _UVICORN),
     "channels-async-uvicorn": _channels("Channels async, uvicorn", "async", _UVICORN),
     "channels-sync-daphne": _channels("Channels sync, daphne", "sync", _DAPHNE),
@@ -142,8 +157,17 @@ SERVERS: dict[str, Server] = {
     "socketio": Server(
         "python-socketio, uvicorn",
         ((*_UVICORN, "peers.socketio_app:application"),),
-        frozenset({"echo", "sleep", "fan"}),
+        IO,
         io=True,
+    ),
+    "node": Server(
+        "Socket.IO's own server, Node",
+        (("peers/socketio_server.cjs", "{port}"),),
+        IO,
+        io=True,
+        program="node",
+        missing=node.missing,
+        prepare=node.prepare,
     ),
     "raw": Server(
         "load generator's limit", (("-m", "peers.raw_echo", "{port}"),), _ECHO, family="bound"
@@ -224,6 +248,7 @@ class Site:
             environment: what the scenario wants of ``project/settings.py``.
         """
         server = SERVERS[name]
+        server.prepare()
         variables = {**self._environment, **server.environment, **environment}
         if environment.get("BENCH_DATABASE") == "postgres":
             variables |= self._postgres
@@ -241,7 +266,10 @@ class Site:
             listening = {}
             for number, parts in enumerate(server.commands):
                 port = free_port()
-                command = python(*(p.format(port=port, directory=self.directory) for p in parts))
+                command = [
+                    server.program,
+                    *(part.format(port=port, directory=self.directory) for part in parts),
+                ]
                 log = self.directory / f"{name}-{number}.log"
                 trees.append(stack.enter_context(running(command, variables, log)))
                 if any("{port}" in part for part in parts):

@@ -81,6 +81,7 @@ DEFAULT_WS_HANDLERS = {
         "handler": "showcase.ws_handlers.visitors.Visitors",
         "on_worker_lost": "redeliver",
     },
+    "board": "showcase.ws_handlers.board.Board",
     "chat": {"handler": "chat.ws_handlers.Chat", "url": "ws/chat/<slug:room>/"},
     # Closed with 4401 after the handshake, so that the page can say why.
     "members": {"handler": "chat.ws_handlers.Members", "url": "ws/members/", "refuse": "close"},
@@ -90,6 +91,7 @@ DEFAULT_WS_HANDLERS = {
 
 ROOM = {"history_size": 100, "history_ttl": 300, "presence": True, "join_leave": "user"}
 DJANGO_WS = {
+    "SOCKETIO": True,  # for the page of Socket.IO
     "GROUPS": {
         "chat-*": ROOM,
         "members": ROOM,

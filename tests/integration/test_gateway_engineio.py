@@ -235,6 +235,22 @@ def test_packets_of_a_body_are_bounded() -> None:
         assert server.counters["closed_protocol"] == 1
 
 
+def test_packets_of_an_answer_are_as_many_as_clients_take() -> None:
+    with serving() as server, polled(server, RAW) as client:
+        sent = [b"4%d" % number for number in range(40)]
+
+        def send() -> None:
+            for packet in sent:
+                server.session.client.send(TEXT, packet[1:])
+            server.session.client.close(1001, "")
+
+        server.call(send)
+        bodies = [client.get()[1].split(b"\x1e") for _ in range(3)]
+        assert [len(body) for body in bodies] == [16, 16, 9]
+        assert [packet for body in bodies for packet in body] == [*sent, b"1"]
+        assert client.ended()
+
+
 # -------------------------------------------------------------------- attachments
 
 
@@ -405,8 +421,8 @@ def fill(server: Gateway) -> None:
     session = server.session
 
     def send() -> None:
-        for _ in range(100):
-            session.client.send(BINARY, bytes(100_000))
+        for _ in range(10):
+            session.client.send(BINARY, bytes(1_000_000))
 
     server.call(send)
 

@@ -76,7 +76,14 @@ CLOSED_WITHIN = 5.0
 
 
 async def run(
-    name: str, server: Server, namespace: str, *, clients: int, rate: float, long: bool = False
+    name: str,
+    server: Server,
+    namespace: str,
+    *,
+    clients: int,
+    rate: float,
+    long: bool = False,
+    load: Load | None = None,
 ) -> Report:
     """Make one fault under load, and account for every message.
 
@@ -84,10 +91,11 @@ async def run(
         namespace: ``ledger`` (``on_worker_lost`` close) or ``again`` (redeliver).
         clients: connections; ``rate`` messages per second each.
         long: more of it.
+        load: instead of the usual one, over plain WebSockets.
     """
     fault = FAULTS[name]
     before = server.memory()
-    async with Load(server.url + namespace, clients, rate) as load:
+    async with load or Load(server.url + namespace, clients, rate) as load:
         await load.progress()
         figures = await fault.do(server, load, long)
         if not fault.stops:

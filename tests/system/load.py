@@ -132,14 +132,7 @@ class Load:
         while self._sending:
             session = Session(f"c{next(self._names)}")
             try:
-                socket = await connect(
-                    f"{self._url}?who={session.who}",
-                    compression=None,
-                    proxy=None,
-                    ping_interval=None,
-                    max_queue=None,
-                    open_timeout=5,
-                )
+                socket = await self._open(session.who)
             except (OSError, InvalidHandshake, TimeoutError, WebSocketException):
                 await asyncio.sleep(0.1)
                 continue
@@ -153,6 +146,16 @@ class Load:
                 if self._sending:
                     self.current.pop(number, None)
                 self._sockets.pop(session.who, None)
+
+    async def _open(self, who: str) -> ClientConnection:
+        return await connect(
+            f"{self._url}?who={who}",
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            max_queue=None,
+            open_timeout=5,
+        )
 
     async def _talk(self, socket: ClientConnection, session: Session) -> None:
         sender = asyncio.create_task(self._send(socket, session))

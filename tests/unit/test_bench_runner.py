@@ -218,5 +218,5 @@ def test_without_postgresql_its_scenario_is_skipped_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(postgres, "_binaries", lambda: None)
-    assert measurable(["orm", "orm-postgres"]) == ["orm"]
+    assert measurable(["orm", "orm-postgres"], SCENARIOS) == ["orm"]
     assert "orm-postgres is skipped: no PostgreSQL here" in capsys.readouterr().out

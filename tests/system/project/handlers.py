@@ -391,3 +391,35 @@ class Envelopes(Noting):
         note("event", self.who, event)
         self.emit("heard", event, len(args))
         return args
+
+
+class Lounge(Noting):
+    """Rooms and acknowledgements, for the clients of Socket.IO."""
+
+    def on_event(self, event, *args):
+        match event, args:
+            case "join", (room,):
+                self.join(room)
+                return "joined", room
+            case "leave", (room,):
+                self.leave(room)
+                return "left"
+            case "say", (room, value):
+                self.publish(room, value, event="said")
+            case "twice", (bytes(data),):
+                return {"data": data, "more": [data]}
+            case "fail", ():
+                raise ValueError("as the test wants it")
+            case "pid", ():
+                return os.getpid()
+            case "nap", (seconds,):
+                note("nap", self.who)
+                time.sleep(seconds)
+                return "rested"
+            case "auth", ():
+                return self.auth
+            case _:
+                return super().on_event(event, *args)
+
+    def on_message(self, message):
+        self.send(message)

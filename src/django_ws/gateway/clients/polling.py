@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,6 +19,9 @@ GATHER = 0.01
 
 #: Packets of a body that are handled in one turn of the loop.
 TURN = 64
+
+#: Packets of an answer: python-engineio's client breaks off over more (its ``max_decode_packets``).
+MAX_ANSWER = 16
 
 #: Gets the body of the answer; None: the request is refused.
 Answer = Callable[[bytes | None], None]
@@ -69,7 +73,7 @@ class Poller:
         self._closing = False
         self._released = False
         #: Bounded as what waits for a WebSocket: above ``max_pending`` its senders are paused.
-        self._packets: list[Packet] = []
+        self._packets: deque[Packet] = deque()
         self._size = 0
         self._poll: Poll | None = None
         #: The one that was answered last, until its client has the answer.
@@ -184,13 +188,16 @@ class Poller:
         """Keep a packet for the next poll."""
         if self._closing:
             return
-        self._packets.append((opcode, data))
-        self._size += len(data)
+        self._keep(opcode, data)
         if self.writable and self.backlog > self._context.high_water:
             self.writable = False
             self._context.stalls.add(self)
         if self._poll is not None and self._answering is None:
             self._answering = self._context.loop.call_later(GATHER, self._flush)
+
+    def _keep(self, opcode: int, data: bytes) -> None:
+        self._packets.append((opcode, data))
+        self._size += len(data)
 
     def _flush(self) -> None:
         """Answer the poll that waits."""
@@ -201,13 +208,14 @@ class Poller:
         if poll is None or not self._packets:
             return
         self._poll, self._answered = None, poll
-        poll.answer(encode_payload(self._take()))
+        poll.answer(encode_payload(self._take(MAX_ANSWER)))
         self._look()
-        if self._closing:
+        if self._closing and not self._packets:
             self._release()
 
-    def _take(self) -> list[Packet]:
-        packets, self._packets, self._size = self._packets, [], 0
+    def _take(self, most: int) -> list[Packet]:
+        packets = [self._packets.popleft() for _ in range(min(most, len(self._packets)))]
+        self._size -= sum(len(data) for _, data in packets)
         return packets
 
     def _look(self) -> None:
@@ -225,14 +233,13 @@ class Poller:
             return
         by_client = code == 1000 and self._payload is not None
         broken = code in (1002, 1008)
-        self._packets.append((TEXT, NOOP if by_client else CLOSE))
+        self._keep(TEXT, NOOP if by_client else CLOSE)
         self._end(code, reason)
         self._answer_body(None if broken else b"ok")
-        if self._poll is not None:
-            self._flush()
-        elif by_client or broken:
+        self._flush()
+        if by_client or broken:
             self._release()
-        else:
+        elif not self._released:
             self._timer = self._context.loop.call_later(
                 self._context.close_timeout or 1.0, self._release
             )
@@ -240,7 +247,7 @@ class Poller:
     def drop(self, code: int, reason: str) -> None:
         """End the session at once."""
         if not self._closing:
-            self._packets = [(TEXT, CLOSE)]
+            self._packets = deque([(TEXT, CLOSE)])
             self._end(code, reason)
             self._answer_body(None)
             self._flush()
@@ -264,9 +271,9 @@ class Poller:
     def upgrade(self) -> list[Packet]:
         """A WebSocket carries the engine from now on; returns what is left to be sent."""
         self._closing = True
-        packets = self._take()
+        packets = self._take(len(self._packets))
         self._context.stalls.discard(self)
-        self._packets = [(TEXT, NOOP)]
+        self._keep(TEXT, NOOP)
         self._flush()
         self._release()
         return packets
@@ -279,7 +286,7 @@ class Poller:
     def make_way(self) -> None:
         """End the poll that waits: the client tries a WebSocket."""
         if self._poll is not None:
-            self._packets.append((TEXT, NOOP))
+            self._keep(TEXT, NOOP)
             self._flush()
 
     def _release(self) -> None:
