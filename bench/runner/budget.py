@@ -161,6 +161,7 @@ _LINES = (
         1.5,
         False,
     ),
+    (
         "Echo: CPU of a Socket.IO client / of a plain one, pool",
         "echo-100",
         "cpu",
