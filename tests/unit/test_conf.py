@@ -13,7 +13,7 @@ from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from django_ws import conf, conf_gateways
+from django_ws import conf
 from django_ws.conf_table import OPTIONS
 from django_ws.options import (
     GatewayConfig,
@@ -372,39 +372,43 @@ def test_namespaces_are_read_once_until_settings_change(
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize(
-    ("given", "number", "expected"),
-    [
-        (["ipc:///run/a"], 1, ["ipc:///run/a"]),
-        (["ipc:///run/a"], 3, ["ipc:///run/a", "ipc:///run/a.2", "ipc:///run/a.3"]),
-        (["ipc:///run/a", "ipc:///run/b"], 2, ["ipc:///run/a", "ipc:///run/b"]),
-        (["ipc:///run/a", "ipc:///run/b"], 1, ["ipc:///run/a", "ipc:///run/b"]),
-        (["tcp://127.0.0.1:9"], 1, ["tcp://127.0.0.1:9"]),
-    ],
-)
-def test_each_gateway_has_an_endpoint(given: list[str], number: int, expected: list[str]) -> None:
-    assert conf_gateways.endpoints(given, number) == expected
+ENGINE = "redis://:secret@10.0.0.5/1"
 
 
-@pytest.mark.parametrize(
-    ("own", "id", "words"),
-    [
-        ({"SUB_SOCKET": "ipc:///a,ipc:///b"}, "E016", "GATEWAYS is 3, but SUB_SOCKET names 2"),
-        ({"SUB_SOCKET": "tcp://127.0.0.1:9001"}, "E016", "SUB_SOCKET names one tcp:// endpoint"),
-        ({"SUB_SOCKET": f"ipc:///{'x' * 105}"}, "E016", "leaves no room for the number"),
-        ({"SOCKETIO": True}, "W010", "Long-polling clients of Socket.IO"),
-    ],
-)
-def test_what_several_gateways_need(
-    settings: LazySettings, own: dict[str, object], id: str, words: str
+def test_an_engine_reaches_all_who_need_it(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop", "GROUPS": {"a": {}}}
+    loaded = conf.load({})
+    assert loaded.gateway.engine == loaded.worker.engine == conf.publisher().engine == ENGINE
+    assert list(conf.publisher().groups) == ["a"]
+    other = conf.load({"engine": "unix:///run/valkey.sock"})
+    assert other.gateway.engine == other.worker.engine == "unix:///run/valkey.sock"
+    assert "secret" not in str(loaded.gateway.fingerprints)
+    assert loaded.gateway.limits.engine_timeout == 5.0
+
+
+def test_a_gateway_notices_another_engine(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    before = conf.load({}).gateway.fingerprints["ENGINE"]
+    settings.DJANGO_WS = {"ENGINE": "redis://elsewhere", "PROJECT": "shop"}
+    assert conf.load({}).worker.fingerprints["ENGINE"] != before
+
+
+def test_an_engine_needs_its_client(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.DJANGO_WS = {"GATEWAYS": 3, **own}
-    found = {problem.id: problem.message for problem in conf.problems({})}
-    assert words in found[id]
-    assert "E018" in found  # there is no engine
+    """With words, and where to get it."""
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        conf.load({})
+    assert 'pip install "django-ws-gateway[redis]"' in str(caught.value)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ImproperlyConfigured, match="needs redis-py"):
+        conf.publisher()
 
 
-def test_publishers_and_workers_know_all_gateways_of_the_settings(settings: LazySettings) -> None:
-    settings.DJANGO_WS = {"SUB_SOCKET": "ipc:///run/sub", "GATEWAYS": 2, "PROJECT": "shop"}
-    expected = ["ipc:///run/sub", "ipc:///run/sub.2"]
-    assert conf.publisher().sub_sockets == expected
+def test_projects_that_share_an_engine_need_names(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"ENGINE": ENGINE}
+    assert [problem.id for problem in conf.problems({})] == ["W011"]
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    assert conf.problems({}) == []
