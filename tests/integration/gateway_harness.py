@@ -66,6 +66,17 @@ class FakeSession:
         self.called.append((name, data, attachments))
         return len(self.called), True
 
+    @property
+    def live(self) -> bool:
+        return not self.ended
+
+    @property
+    def handled_seq(self) -> int:
+        return 1 + len(self.received) + len(self.called)
+
+    def resume(self) -> None:
+        """Nothing is ever held up."""
+
     def writable(self) -> None:
         self.writable_calls += 1
 
@@ -79,6 +90,7 @@ class FakeRegistry:
     def __init__(self) -> None:
         self.sessions: list[FakeSession] = []
         self.workers = 1
+        self.ready = True
         self.answer: Accept | Refuse | None = Accept(0, "")
         self.error: type[Exception] | None = None
         self.drained = self.closed = False

@@ -1,8 +1,9 @@
-"""Several gateways on one port, as real processes. Here they share nothing else, so no groups."""
+"""Several gateways on one port, as real processes that share an engine."""
 
 from __future__ import annotations
 
 import http.client
+import json
 import signal
 from collections import Counter
 from contextlib import ExitStack, suppress
@@ -11,8 +12,10 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from ..valkey import valkey
 from .clients import Client
 from .server import Command, Project, Server, until
+from .test_publishing import outside
 
 pytestmark = pytest.mark.system
 
@@ -20,14 +23,23 @@ pytestmark = pytest.mark.system
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Three gateways and two workers; it has to stop in good order, too."""
-    directory = tmp_path_factory.mktemp("gateways")
-    project = Project(directory, WITHOUT_ENGINE=True, DJANGO_WS={"DRAIN_TIMEOUT": 4})
-    try:
-        server = Server(project, "--gateways=3", "--workers=2")
-        yield server
-        server.stop()
-    finally:
-        project.remove()
+    project = Project(tmp_path_factory.mktemp("gateways"))
+    with valkey() as engine:
+        own = {
+            "ENGINE": engine.url,
+            "GATEWAYS": 3,
+            "SUB_SOCKET": project.flags[3],
+            "DRAIN_TIMEOUT": 4,
+            "GROUPS": {"room*": {"history_size": 1000, "history_ttl": 60, "presence": True}},
+        }
+        (project.directory / "local.json").write_text(json.dumps({"DJANGO_WS": own}))
+        project.run("migrate", "--verbosity=0")
+        try:
+            server = Server(project, "--workers=2")
+            yield server
+            server.stop()
+        finally:
+            project.remove()
 
 
 def where(clients: list[Client]) -> Counter[str]:
@@ -125,11 +137,29 @@ def test_gateways_are_renewed_while_others_let_everybody_in(server):
         everywhere(server, stack)
 
 
+def test_a_publication_reaches_members_at_all_gateways_once(server):
+    with ExitStack() as stack:
+        # So many that each gateway has some.
+        first, *others = members = [stack.enter_context(Client(server, "rooms")) for _ in range(40)]
+        (position,) = {client.receive() for client in members}
+        offset, _ = json.loads(position)
+        assert outside(server, 30, "fork") == f"{offset + 32} last 40"
+        expected = ["from a child", *map(str, range(30)), "last"]
+        for client in members:
+            assert [client.receive() for _ in expected] == expected
+        first.send("to all", "outer")  # the latter not to itself
+        for client in others:
+            assert [client.receive(), client.receive()] == ["to all", "from anywhere"]
+        assert first.receive() == "to all"
+        assert first.ask("again") == "again"
+
+
 def test_another_server_on_the_port_is_refused(server, tmp_path):
-    other = Project(tmp_path / "other", WITHOUT_ENGINE=True)
+    other = Project(tmp_path / "other")
     try:
         address = f"127.0.0.1:{server.port}"
-        flags = ["--noreload", *other.flags, "--gateways=2"]
+        engine = "redis://127.0.0.1:1/0"  # it does not come to that
+        flags = ["--noreload", *other.flags, "--gateways=2", "--engine", engine]
         command = Command(other, "run_wsserver", address, *flags)
         assert command.process.wait(20) == 1
         assert "Address already in use" in command.output()

@@ -84,7 +84,7 @@ class Gateway:
             return self._failed(str(error))
         if config.sharing == "more":
             # Whoever connects meanwhile is served by those that are ready.
-            await self._until_worker(registry)
+            await self._until_ready(registry)
         try:
             server = Server(config, registry, self._counters)
             host, port = server.listen()
@@ -101,10 +101,10 @@ class Gateway:
         await server.drain(seconds, renewal=renewal)
         return 0
 
-    async def _until_worker(self, registry: Registry) -> None:
-        """Wait for the first worker; but if none comes, somebody has to say so to clients."""
+    async def _until_ready(self, registry: Registry) -> None:
+        """Wait for a worker and the engine; but if none comes, somebody has to tell clients."""
         deadline = self._loop.time() + ALONE
-        while not (registry.workers or self._stop.done()) and self._loop.time() < deadline:
+        while not (registry.ready or self._stop.done()) and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
 
     # ------------------------------------------------------------------ orders

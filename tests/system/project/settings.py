@@ -40,15 +40,6 @@ DEFAULT_WS_HANDLERS = {
 }
 DJANGO_WS = {"ALLOW_MISSING_ORIGIN": True}
 
-if _local.pop("WITHOUT_ENGINE", False):
-    # Several gateways that share nothing but their port: enough for all but groups.
-    from django_ws import conf_gateways
-
-    _problems = conf_gateways.problems
-    conf_gateways.problems = lambda *arguments: (
-        each for each in _problems(*arguments) if each.id != "E018"
-    )
-
 for _name, _value in _local.items():
     if isinstance(_value, dict):
         globals().setdefault(_name, {}).update(_value)
