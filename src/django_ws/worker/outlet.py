@@ -41,9 +41,9 @@ class WorkerOutlet:
         self._runner = runner
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:
-        """Publish; what is for a user, or not for somebody at a gateway of others, takes the way of
-        other processes."""
+        """Publish; what is for a user takes the way of other processes."""
         others: list[PublisherMessage] = []
+        shared = self._runner.shared
         links = [link for link in self._runner.links if link.gateway and not link.gone]
         for message in messages:
             if not isinstance(message, Publish) or message.user:
@@ -51,13 +51,8 @@ class WorkerOutlet:
                 continue
             if not links:
                 raise GatewayUnavailable("no gateway is there")
-            gateway, _, number = message.exclude.rpartition("-")
-            ways: Sequence[Link] = links
-            if self._runner.shared:
-                ways = [link for link in links if gateway in ("", link.gateway)][:1]
-                if not ways:
-                    others.append(message)
-            for link in ways:
+            for link in links[:1] if shared else links:
+                gateway, _, number = message.exclude.rpartition("-")
                 exclude = int(number) if gateway == link.gateway and number.isdecimal() else 0
                 self._runner.publish_on(
                     link,
@@ -68,6 +63,7 @@ class WorkerOutlet:
                         exclude,
                         message.event,
                         message.json,
+                        message.exclude if shared and not exclude else "",
                     ),
                 )
         if others:
