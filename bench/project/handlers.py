@@ -30,6 +30,26 @@ class Fan(WebSocketHandler):
         self.publish("fan", message)
 
 
+class Kept(WebSocketHandler):
+    """As Fan, with a history: see GROUPS."""
+
+    def on_connect(self):
+        self.join("kept")
+
+    def on_message(self, message):
+        self.publish("kept", message)
+
+
+class Members(WebSocketHandler):
+    """Joins groups: the message is their common beginning, and how many."""
+
+    def on_message(self, message):
+        name, number = message.split()
+        for each in range(int(number)):
+            self.join(f"{name}-{each}")
+        self.send("done")
+
+
 class Auth(WebSocketHandler):
     def on_connect(self):
         return self.user.is_authenticated

@@ -51,6 +51,8 @@ DEFAULT_WS_HANDLERS = {
     "orm": "project.handlers.Orm",
     "fan": "project.handlers.Fan",
     "auth": "project.handlers.Auth",
+    "kept": "project.handlers.Kept",
+    "members": "project.handlers.Members",
 }
 SOCKETIO = "BENCH_SOCKETIO" in os.environ
 if SOCKETIO:
@@ -63,6 +65,7 @@ DJANGO_WS = {
     "MAX_CONNECTIONS_PER_IP": 20_000,
     # Raised, not switched off, where a scenario has one client send more than 1,000 messages/s.
     "MESSAGE_RATE": float(os.environ.get("BENCH_MESSAGE_RATE", "1000")),
+    "GROUPS": {"kept": {"history_size": 100, "history_ttl": 300}},
 }
 
 _LAYERS = {

@@ -35,6 +35,7 @@ class Line:
 #: Text, scenario, metric, numerator, denominator (a server, maybe @ another scenario, or empty for
 #: one), bound, at least.
 _SYNC = "channels-sync-uvicorn"
+_POOL = "django-ws-pool"
 _LINES = (
     ("Echo: CPU of Channels sync / pool", "echo-100", "cpu", _SYNC, "django-ws-pool", 15, True),
     ("Echo: CPU of bare Tornado / pool", "echo-100", "cpu", "tornado", "django-ws-pool", 3, True),
@@ -118,6 +119,46 @@ _LINES = (
         "django-ws-pool",
         "django-ws-pool@echo-100",
         1.2,
+        False,
+    ),
+    (
+        "publish(): CPU of channels_redis / pool",
+        "publish",
+        "cpu",
+        "channels-sync-redis",
+        "django-ws-pool",
+        10,
+        True,
+    ),
+    (
+        "publish(): CPU of channels_redis pub/sub / pool",
+        "publish",
+        "cpu",
+        "channels-async-pubsub",
+        "django-ws-pool",
+        10,
+        True,
+    ),
+    ("publish(): CPU of all processes, pool (µs)", "publish", "cpu", _POOL, "", 60, False),
+    ("publish(): the call, pool (µs)", "publish", "call", _POOL, "", 60, False),
+    ("A membership in groups of many (bytes)", "memberships", "shared", _POOL, "", 200, False),
+    ("A membership in a group of one (bytes)", "memberships", "own", _POOL, "", 200, False),
+    (
+        "Fan-out to 1,000: CPU with a history / without, v1",
+        "fan-kept-1000",
+        "cpu",
+        "django-ws-pool-v1",
+        "django-ws-pool-v1@fan-1000",
+        1.5,
+        False,
+    ),
+    (
+        "Echo: CPU of a v1 client / of a plain one, pool",
+        "echo-100",
+        "cpu",
+        "django-ws-pool-v1",
+        "django-ws-pool",
+        1.5,
         False,
     ),
     (

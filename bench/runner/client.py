@@ -11,111 +11,25 @@ import itertools
 import select
 import socket
 import time
-from collections import deque
 from collections.abc import Sequence
 
-from .frames import CLOSE, Dialect, frame
+from .frames import CLOSE, Dialect
+from .peer import LoadError, Peer
+from .v1 import NumberedPeer
 
 __all__ = ["LoadError", "Peer", "Swarm"]
 
 #: Handshakes at a time; below the 64 that a worker of django-ws lets wait by default.
 IN_FLIGHT = 40
-CHUNK = 65536
-
-
-class LoadError(Exception):
-    """The server did something else than expected."""
-
-
-class Peer:
-    """One client.
-
-    Attributes:
-        at: when the message that waits for its answer was sent.
-        request: how it asks for the upgrade.
-        sent: the same for scenarios with several messages under way.
-        rest: the beginning of a frame.
-    """
-
-    __slots__ = (
-        "at",
-        "fd",
-        "got",
-        "recv",
-        "request",
-        "rest",
-        "send",
-        "sent",
-        "sock",
-        "step",
-        "upgraded",
-    )
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.recv = sock.recv
-        self.send = sock.send
-        self.at = time.perf_counter()
-        self.request = b""
-        self.sent: deque[float] = deque()
-        self.rest = b""
-        self.got = 0
-        self.step = 0
-        self.upgraded = False
-
-    def messages(self, data: bytes) -> list[bytes]:
-        """Split what came into payloads; answers pings."""
-        data = self.rest + data
-        payloads = []
-        pos = 0
-        while len(data) - pos >= 2:
-            first, size = data[pos], data[pos + 1]
-            start = pos + 2
-            if size > 125:
-                if len(data) - pos < 4 or size == 127:
-                    break
-                size = int.from_bytes(data[pos + 2 : pos + 4], "big")
-                start = pos + 4
-            if len(data) < start + size:
-                break
-            payload = data[start : start + size]
-            pos = start + size
-            if first == 0x89:
-                self.send(frame(payload, 0x8A))
-            elif first == 0x88:
-                raise LoadError(f"closed by the server: {payload!r}")
-            elif payload == b"2":
-                self.send(frame(b"3"))  # Engine.IO's own ping
-            else:
-                payloads.append(payload)
-        self.rest = data[pos:]
-        return payloads
-
-    def read(self) -> bytes:
-        """Read what there is.
-
-        Raises:
-            LoadError: The server closed the connection.
-        """
-        data = self.recv(CHUNK)
-        if not data:
-            raise LoadError("the server closed a connection")
-        return data
-
-    def count(self, data: bytes, expected: bytes) -> int:
-        """How many answers ``data`` completes."""
-        if data == expected and not self.rest:
-            return 1
-        payload = expected[2:]
-        return sum(message == payload for message in self.messages(data))
 
 
 def _request(port: int, dialect: Dialect) -> bytes:
-    cookie = f"Cookie: {dialect.cookie}\r\n" if dialect.cookie else ""
+    more = f"Cookie: {dialect.cookie}\r\n" if dialect.cookie else ""
+    if dialect.subprotocol:
+        more += f"Sec-WebSocket-Protocol: {dialect.subprotocol}\r\n"
     return (
         f"GET {dialect.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-        f"Origin: http://127.0.0.1:{port}\r\n{cookie}"
+        f"Origin: http://127.0.0.1:{port}\r\n{more}"
         "Upgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ).encode()
@@ -133,6 +47,7 @@ class Swarm:
         self.dialect = dialect
         self.epoll = select.epoll()
         self.peers: dict[int, Peer] = {}
+        self._kind = NumberedPeer if dialect.subprotocol else Peer
         self._targets = itertools.cycle([(port, _request(port, dialect)) for port in ports])
 
     def start(self) -> Peer:
@@ -144,7 +59,7 @@ class Swarm:
         error = sock.connect_ex(("127.0.0.1", port))
         if error not in (0, errno.EINPROGRESS):
             raise LoadError(f"connect: {errno.errorcode[error]}")
-        peer = Peer(sock)
+        peer = self._kind(sock, self.dialect.message)
         peer.request = request
         self.peers[peer.fd] = peer
         self.epoll.register(peer.fd, select.EPOLLOUT)
@@ -171,6 +86,8 @@ class Swarm:
             if not head.startswith(b"HTTP/1.1 101"):
                 raise LoadError(f"refused: {head.splitlines()[0].decode('latin-1')}")
             peer.upgraded = True
+            if self.dialect.greeting:
+                peer.send(self.dialect.greeting)
         if not steps and not data:
             return True
         for message in peer.messages(data):
@@ -181,6 +98,8 @@ class Swarm:
                 if following:
                     peer.send(following)
                 peer.step += 1
+            else:
+                peer.skip(message)
         return peer.step == len(steps)
 
     def open(self, count: int, limit: float = 120.0) -> list[Peer]:
@@ -199,7 +118,7 @@ class Swarm:
             for fd, mask in self.epoll.poll(1.0):
                 peer = self.peers[fd]
                 if peer.upgraded and peer.step == len(self.dialect.steps):
-                    peer.messages(peer.read())
+                    peer.count(peer.read(), self.dialect.answer)
                 elif self.advance(peer, mask):
                     ready.append(peer)
             if time.perf_counter() > deadline:

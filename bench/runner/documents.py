@@ -30,6 +30,10 @@ COLUMNS = (
     "accepts",
     "serves",
     "gateway",
+    "call",
+    "caller",
+    "shared",
+    "own",
 )
 
 

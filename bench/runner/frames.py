@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["CLOSE", "MESSAGE", "Dialect", "answer", "frame"]
+__all__ = [
+    "CLOSE",
+    "MESSAGE",
+    "TEXT",
+    "Dialect",
+    "answer",
+    "frame",
+    "numbered",
+    "plain",
+    "socket_io",
+]
 
 MASK = b"\x37\xfa\x21\x3d"
 TEXT = 0x81
@@ -38,6 +48,8 @@ class Dialect:
         answer: the frame that it expects.
         steps: frames to send after the upgrade, each once a message came that starts as given.
         cookie: a header's value; empty for none.
+        subprotocol: that it asks for; its messages are numbered, and ``message`` is not sent.
+        greeting: the frame that it sends right after the upgrade.
     """
 
     path: str
@@ -45,12 +57,24 @@ class Dialect:
     answer: bytes
     steps: tuple[tuple[bytes, bytes], ...] = ()
     cookie: str = ""
+    subprotocol: str = ""
+    greeting: bytes = b""
 
 
 def plain(scenario: str, cookie: str = "") -> Dialect:
     """A message is a frame."""
     path = "/socket/" + ("" if scenario == "echo" else scenario)
     return Dialect(path, frame(MESSAGE), answer(MESSAGE), (), cookie)
+
+
+def numbered(scenario: str, cookie: str = "") -> Dialect:
+    """``django-ws.v1``: envelopes; a session begins with what both say of themselves."""
+    return replace(
+        plain(scenario, cookie),
+        steps=((b'["welcome"', b""),),
+        subprotocol="django-ws.v1",
+        greeting=frame(b'["hello",{}]'),
+    )
 
 
 def socket_io(scenario: str) -> Dialect:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .client import LoadError, Peer, Swarm
 
-__all__ = ["Flood", "closed_loop", "fan_out", "handshakes", "one_each", "paced"]
+__all__ = ["Flood", "closed_loop", "collect", "fan_out", "handshakes", "one_each", "paced"]
 
 clock = time.perf_counter
 
@@ -20,7 +20,7 @@ def closed_loop(swarm: Swarm, peers: Sequence[Peer], seconds: float) -> list[flo
     Returns:
         Round-trip times in seconds.
     """
-    message, expected = swarm.dialect.message, swarm.dialect.answer
+    expected = swarm.dialect.answer
     by_fd, poll = swarm.peers, swarm.epoll.poll
     times: list[float] = []
     append = times.append
@@ -31,7 +31,7 @@ def closed_loop(swarm: Swarm, peers: Sequence[Peer], seconds: float) -> list[flo
         else:
             peer.got = 1
             peer.at = clock()
-            peer.send(message)
+            peer.say()
     end = start + seconds
     now = start
     while now < end:
@@ -43,7 +43,7 @@ def closed_loop(swarm: Swarm, peers: Sequence[Peer], seconds: float) -> list[flo
                 continue
             append(now - peer.at)
             peer.at = now
-            peer.send(message)
+            peer.say()
         now = clock()
     return times
 
@@ -53,11 +53,11 @@ def one_each(swarm: Swarm, peers: Sequence[Peer], limit: float = 30.0) -> None:
     for start in range(0, len(peers), 200):
         waiting = set(peers[start : start + 200])
         for peer in waiting:
-            peer.send(swarm.dialect.message)
-        _collect(swarm, waiting, clock() + limit)
+            peer.say()
+        collect(swarm, waiting, clock() + limit)
 
 
-def _collect(swarm: Swarm, waiting: set[Peer], deadline: float) -> list[float]:
+def collect(swarm: Swarm, waiting: set[Peer], deadline: float) -> list[float]:
     """Wait until each has got an answer. Returns when each came."""
     expected = swarm.dialect.answer
     by_fd, poll = swarm.peers, swarm.epoll.poll
@@ -113,7 +113,7 @@ def paced(
     Raises:
         LoadError: The server cannot keep up with the rate at all.
     """
-    message, expected = swarm.dialect.message, swarm.dialect.answer
+    expected = swarm.dialect.answer
     by_fd, poll = swarm.peers, swarm.epoll.poll
     times: list[float] = []
     total = int(rate * seconds)
@@ -125,7 +125,7 @@ def paced(
         while sent < total and start + sent / rate <= now:
             peer = peers[sent % len(peers)]
             peer.sent.append(clock())
-            peer.send(message)
+            peer.say()
             sent += 1
         left = start + sent / rate - clock()
         for fd, mask in poll(max(0.0, min(left, 0.1))):
@@ -161,8 +161,8 @@ def fan_out(
     while clock() < end or len(lasts) < least:
         waiting = set(peers)
         sent = clock()
-        peers[0].send(swarm.dialect.message)
-        times = _collect(swarm, waiting, sent + limit)
+        peers[0].say()
+        times = collect(swarm, waiting, sent + limit)
         delays += [at - sent for at in times]
         lasts.append(times[-1] - sent)
     return delays, lasts

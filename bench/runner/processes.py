@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -40,13 +41,20 @@ def free_port() -> int:
         return port
 
 
+class Computing(Protocol):
+    """What uses CPU: a tree of processes, or one."""
+
+    def cpu(self) -> float:
+        """Seconds used so far."""
+
+
 class Usage:
     """CPU seconds between :meth:`start` and :meth:`stop`, of some trees and of this process.
 
     Children that ended meanwhile count: their parent has reaped them.
     """
 
-    def __init__(self, trees: Sequence[Tree]) -> None:
+    def __init__(self, trees: Sequence[Computing]) -> None:
         self._trees = trees
         self.cpu = 0.0
         self.client = 0.0

@@ -13,7 +13,9 @@ import psutil
 from . import postgres
 from .client import LoadError, Swarm
 from .loops import Flood, closed_loop, fan_out, handshakes, one_each, paced
+from .memberships import memberships
 from .processes import Usage, born
+from .publishing import publishing
 from .servers import SERVERS, Running
 
 __all__ = ["METRICS", "SCENARIOS", "Metric", "Scenario"]
@@ -24,6 +26,9 @@ FAST = {"BENCH_MESSAGE_RATE": "1000000"}
 
 #: Its own CPU is not the server's: all of them ask it the same.
 POSTGRES = {"BENCH_DATABASE": "postgres"}
+
+#: Servers to which another process can publish.
+GROUPS = frozenset({"ours", "channels"})
 
 Figures = dict[str, float]
 
@@ -52,6 +57,12 @@ METRICS = {
     "serves": Metric("until the first handshake is done", "s"),
     "gateway": Metric("the gateway process, until its port accepts", "s"),
     "flood": Metric("chatty client", "messages/s", True),
+    "call": Metric("from the call to its return", "µs"),
+    "caller": Metric("CPU of the process that publishes", "µs each"),
+    "own": Metric("gateway, groups of one connection", "bytes/membership"),
+    "shared": Metric("gateway, groups of all connections", "bytes/membership"),
+    "own-worker": Metric("worker, groups of one connection", "bytes/membership"),
+    "shared-worker": Metric("worker, groups of all connections", "bytes/membership"),
 }
 
 
@@ -71,6 +82,8 @@ class Scenario:
         environment: for ``project/settings.py``.
         quick: whether ``--quick`` includes it.
         bound: whether servers that only show what is possible take part.
+        families: of servers that take part; empty for all.
+        numbered: whether clients do that number what they send.
         starts: how often to start each server and measure, in a round.
         missing: why it cannot be measured on this machine; empty if it can.
     """
@@ -83,6 +96,8 @@ class Scenario:
     environment: Mapping[str, str] = field(default_factory=dict)
     quick: bool = True
     bound: bool = False
+    families: frozenset[str] = frozenset()
+    numbered: bool = True
     starts: int = 1
     missing: Callable[[], str] = str
 
@@ -90,6 +105,10 @@ class Scenario:
         """Whether a server takes part."""
         server = SERVERS[name]
         if self.handler not in server.handlers:
+            return False
+        if self.families and (server.family not in self.families or server.io):
+            return False
+        if server.v1 and not self.numbered:
             return False
         if not server.least <= self.connections <= server.most:
             return False
@@ -149,9 +168,9 @@ def _latency(up: Running, seconds: float, quick: bool) -> Figures:
         swarm.close()
 
 
-def _fan_out(connections: int) -> Measure:
+def _fan_out(handler: str, connections: int) -> Measure:
     def measure(up: Running, seconds: float, quick: bool) -> Figures:
-        swarm = Swarm(up.ports, up.dialect("fan"))
+        swarm = Swarm(up.ports, up.dialect(handler))
         try:
             peers = swarm.open(connections)
             time.sleep(0.3)  # some join only after they have accepted
@@ -272,7 +291,7 @@ def _fan(connections: int, quick: bool) -> Scenario:
         "fan",
         connections,
         "last",
-        _fan_out(connections),
+        _fan_out("fan", connections),
         quick=quick,
         bound=True,
     )
@@ -311,7 +330,9 @@ SCENARIOS: dict[str, Scenario] = {
         "Socket.IO: connections, 20 at a time", "connect", 20, "rate", _handshakes("connect")
     ),
     "start": Scenario("Start, until the port accepts", "echo", 1, "accepts", _start, starts=3),
-    "chatty": Scenario("One client sends without pause", "echo", 51, "grows", _chatty),
+    "chatty": Scenario(
+        "One client sends without pause", "echo", 51, "grows", _chatty, numbered=False
+    ),
     "chatty-unlimited": Scenario(
         "One client sends without pause, message rate raised",
         "echo",
@@ -320,5 +341,27 @@ SCENARIOS: dict[str, Scenario] = {
         _chatty,
         FAST,
         quick=False,
+        numbered=False,
     ),
+    "fan-kept-1000": Scenario(
+        "Fan-out to 1,000, with a history", "kept", 1000, "last", _fan_out("kept", 1000)
+    ),
+    "publish": Scenario(
+        "publish() in another process, one member",
+        "fan",
+        1,
+        "cpu",
+        publishing(),
+        families=GROUPS,
+    ),
+    "publish-paced": Scenario(
+        "publish() in another process, now and then",
+        "fan",
+        1,
+        "cpu",
+        publishing(0.005),
+        quick=False,
+        families=GROUPS,
+    ),
+    "memberships": Scenario("A membership of a group", "members", 1000, "own", memberships),
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import node, postgres
 from .client import LoadError
-from .frames import Dialect, plain, socket_io
+from .frames import Dialect, numbered, plain, socket_io
 from .processes import BENCH, Tree, free_port, python, running, wait_ready
 
 __all__ = ["BASELINE", "SERVERS", "Running", "Server", "Site"]
@@ -26,6 +26,10 @@ BASELINE = "channels-sync-uvicorn"
 ALL = frozenset({"echo", "sleep", "orm", "fan", "auth"})
 NO_FAN = ALL - {"fan"}
 IO = frozenset({"echo", "sleep", "fan", "connect"})
+
+#: What only django-ws has, or only its own kind of client.
+OURS = ALL | {"kept", "members"}
+V1 = frozenset({"echo", "fan", "kept"})
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Server:
         most: the same, up to which.
         redis: whether it needs one.
         io: whether it speaks Socket.IO.
+        v1: whether its clients speak ``django-ws.v1``.
         program: runs the commands.
         missing: why it cannot run on this machine; empty if it can.
         prepare: makes sure that it can.
@@ -58,6 +63,7 @@ class Server:
     most: int = 100_000
     redis: bool = False
     io: bool = False
+    v1: bool = False
     program: str = sys.executable
     missing: Callable[[], str] = str
     prepare: Callable[[], object] = str
@@ -65,13 +71,19 @@ class Server:
 
     def dialect(self, handler: str, cookie: str = "") -> Dialect:
         """What to say to it."""
-        return socket_io(handler) if self.io else plain(handler, cookie)
+        if self.io:
+            return socket_io(handler)
+        return numbered(handler, cookie) if self.v1 else plain(handler, cookie)
 
 
 def _ours(label: str, *flags: str, most: int = 100_000, quick: bool = True) -> Server:
     address = ("127.0.0.1:{port}", "--noreload")
     command = ("project/manage.py", "run_wsserver", *address, *flags)
-    return Server(label, (command,), ALL, family="ours", most=most, quick=quick)
+    return Server(label, (command,), OURS, family="ours", most=most, quick=quick)
+
+
+def _ours_v1(label: str, *flags: str) -> Server:
+    return replace(_ours(label, *flags), handlers=V1, v1=True)
 
 
 def _ours_io(label: str, *flags: str, quick: bool = True) -> Server:
@@ -123,6 +135,7 @@ SERVERS: dict[str, Server] = {
     "django-ws-pool-2": _ours(
         "django-ws, pool, 2 workers", "--pool", "--workers", "2", quick=False
     ),
+    "django-ws-pool-v1": _ours_v1("django-ws, pool, django-ws.v1", "--pool"),
     "django-ws-pool-2-gateways": _gateways("django-ws, pool, 2 gateways", 2),
     "django-ws-pool-io": _ours_io("django-ws, pool, Socket.IO", "--pool"),
     "django-ws-gevent-io": _ours_io("django-ws, gevent, Socket.IO", "--gevent", quick=False),
@@ -175,6 +188,7 @@ class Running:
     Attributes:
         ports: where it listens.
         trees: the processes of its commands, and Valkey's if it needs that.
+        environment: what these have on top of the runner's.
     """
 
     name: str
@@ -182,6 +196,7 @@ class Running:
     ports: list[int]
     cookie: str
     trees: list[Tree]
+    environment: Mapping[str, str]
 
     def dialect(self, handler: str) -> Dialect:
         """What to say to it."""
@@ -259,7 +274,7 @@ class Site:
                 trees.append(stack.enter_context(running(command, variables, log)))
                 if any("{port}" in part for part in parts):
                     listening[port] = trees[-1]
-            up = Running(name, server, list(listening), self._cookie, [*trees, *others])
+            up = Running(name, server, list(listening), self._cookie, [*trees, *others], variables)
             # Any handler will do to see that it runs, and "echo" is the cheapest.
             dialect = up.dialect("fan" if "echo" not in server.handlers else "echo")
             try:

@@ -19,26 +19,35 @@ HANDLERS = Path(__file__).parent / "ws_handlers"
 View = Callable[[HttpRequest], HttpResponse]
 
 
-class HandlerPage(TemplateView):
-    """A page with the source of the handler that it talks to."""
+class SourcePage(TemplateView):
+    """A page with the source of what it shows."""
+
+    source: Path
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(
+            ws_port=settings.DEMO_WS_PORT,
+            source=self.source.read_text(),
+            source_path=self.source.relative_to(settings.BASE_DIR.parent),
+            **kwargs,
+        )
+
+
+class HandlerPage(SourcePage):
+    """A page that talks to one of this app's handlers."""
 
     handler = ""
 
     def get_template_names(self) -> list[str]:
         return [f"showcase/{self.handler}.html"]
 
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        file = HANDLERS / f"{self.handler}.py"
-        return super().get_context_data(
-            ws_port=settings.DEMO_WS_PORT,
-            source=file.read_text(),
-            source_path=file.relative_to(settings.BASE_DIR.parent),
-            **kwargs,
-        )
+    @property
+    def source(self) -> Path:
+        return HANDLERS / f"{self.handler}.py"
 
 
 class FrontPage(HandlerPage):
-    """Block, Break and Edit."""
+    """Block, Break and Edit, and where the other pages are."""
 
     handler = "block"
 

@@ -127,7 +127,8 @@ def authorize(handler: Subject) -> None:
 
 def close_code(namespace: str, status: int) -> int:
     """What a refusal closes with where ``refuse`` is ``"close"``; 0 for a plain HTTP status."""
-    return _CLOSE_CODES.get(status, 0) if _refuses_by_close(namespace) else 0
+    entry = conf.namespace(namespace)
+    return _CLOSE_CODES.get(status, 0) if entry and entry.refuse == "close" else 0
 
 
 @functools.lru_cache(256)
@@ -147,16 +148,9 @@ def _rules(handler_class: type, namespace: str) -> _Rules:
     return _Rules(login, tests)
 
 
-@functools.lru_cache(256)
-def _refuses_by_close(namespace: str) -> bool:
-    entry = conf.namespace(namespace)
-    return entry is not None and entry.refuse == "close"
-
-
 def _on_setting_changed(**kwargs: object) -> None:
     """Tests change settings."""
     _rules.cache_clear()
-    _refuses_by_close.cache_clear()
 
 
 setting_changed.connect(_on_setting_changed)

@@ -16,7 +16,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 
 from .exceptions import ConnectionClosed, MessageTooBig, Reject, RequestError, SendTimeout
-from .publications import Position, encode
+from .publications import Position, encode, position_of
 from .wire.messages import Publish
 
 if TYPE_CHECKING:
@@ -127,8 +127,10 @@ class WebSocketHandler:
         "on_close",
         "on_error",
         "on_restore",
+        "on_resume",
         "on_request",
         "on_event",
+        "on_user_changed",
         "dispatch",
     )
 
@@ -205,6 +207,22 @@ class WebSocketHandler:
         others are gone: this is the place to make them.
         """
 
+    def on_resume(self) -> bool | None:
+        """Override to decide whether a browser that lost its connection may go on with this one.
+
+        For clients of ``django-ws.v1``. It is the same instance; :attr:`request` is the new
+        handshake's, whose user is the same. Decorators and :meth:`authenticate` were asked anew.
+
+        Returns:
+            ``None`` or ``True`` lets it; ``False`` refuses with 4403. Any refusal ends the
+            connection, so that :meth:`on_close` runs.
+
+        Raises:
+            PermissionDenied: Refuses with 4403.
+            Reject: Refuses with 4000 and its status.
+        """
+        return None
+
     def on_request(self, message: Any) -> Any:
         """Override to answer a message that wants an answer (``django-ws.v1``).
 
@@ -238,6 +256,14 @@ class WebSocketHandler:
             return None
         self.on_message(message)
         return None
+
+    def on_user_changed(self) -> None:
+        """Override to take back what was decided by a user's permissions or attributes.
+
+        Runs within a second after the user was saved, or got or lost a group or a permission, in
+        whatever process; :attr:`user` is loaded anew, and decorators have been asked again. May
+        also come when nothing has changed that shows.
+        """
 
     def dispatch(self, hook: str, *args: Any) -> Any:
         """Override to wrap every hook (tenant, language, database replica).
@@ -291,7 +317,8 @@ class WebSocketHandler:
         self._connection.request.user = user  # type: ignore[assignment]
 
     def refresh_user(self) -> None:
-        """Load :attr:`user` anew at its next use."""
+        """Load :attr:`user` anew at its next use, by the session as it is then; what is gone, is
+        gone. A user that came by a ticket or a token is asked for by its primary key."""
         self._connection.refresh_user()
 
     @property
@@ -409,9 +436,10 @@ class WebSocketHandler:
 
         Raises:
             TypeError, UnicodeEncodeError: It cannot be a group's name.
+            ValueError: ``since`` is no position.
         """
         _check_group(group)
-        return self._connection.join(group, since)
+        return self._connection.join(group, None if since is None else position_of(since))
 
     def leave(self, group: str) -> None:
         """Leave ``group``; raises as :meth:`join` does."""

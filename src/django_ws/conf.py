@@ -6,6 +6,7 @@ A flag beats ``DJANGO_WS``, which beats the default. What is wrong is told as a 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -19,9 +20,10 @@ import msgspec
 from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from . import conf_namespaces
+from . import conf_gateways, conf_namespaces
 from .conf_problems import Problem, nearest
 from .conf_table import OPTIONS
 from .conf_urls import Url
@@ -31,6 +33,7 @@ from .options import (
     DEFAULT_WEBSOCKET_URL,
     MAX_IPC_PATH,
     GatewayConfig,
+    GroupConfig,
     Limits,
     NamespaceConfig,
     PublisherConfig,
@@ -46,6 +49,7 @@ __all__ = [
     "Problem",
     "Settings",
     "authentication_backends",
+    "groups",
     "handler_paths",
     "home",
     "inherit_home",
@@ -122,6 +126,15 @@ def limits() -> Limits:
     return _limits(_values({}, []))
 
 
+def groups() -> dict[str, GroupConfig]:
+    """What is kept of which groups, for code that runs handlers without a gateway.
+
+    Raises:
+        ImproperlyConfigured: It is wrong.
+    """
+    return cast("dict[str, GroupConfig]", _one("GROUPS", {}))
+
+
 def publisher() -> PublisherConfig:
     """What a process works with that publishes, whatever else is wrong with its settings.
 
@@ -133,37 +146,34 @@ def publisher() -> PublisherConfig:
     _, default = _default_endpoints({"PROJECT": named} if named else {})
     return PublisherConfig(
         project=str(named or _project()),
-        sub_sockets=cast("list[str]", _one("SUB_SOCKET", [default])),
+        sub_sockets=conf_gateways.endpoints(
+            cast("list[str]", _one("SUB_SOCKET", [default])), cast("int", _one("GATEWAYS", 1))
+        ),
         max_outgoing=Limits(max_message_size=cast("int", maximum)).max_outgoing,
         on_no_gateway=str(_one("ON_NO_GATEWAY", "raise")),
+        groups=cast("dict[str, GroupConfig]", _one("GROUPS", {})),
+        engine=str(_one("ENGINE", "")),
     )
 
 
 def handler_paths() -> dict[str, str]:
     """The handlers' dotted paths by namespace; entries that make no sense are left out."""
-    return {name: entry.handler for name, entry in _namespaces([]).entries.items()}
+    return {name: entry.handler for name, entry in _known_namespaces().entries.items()}
 
 
 def namespace_url(namespace: str) -> Url | None:
     """A namespace's own URL; ``None`` if it has none, or one that makes no sense."""
-    raw = getattr(settings, "DEFAULT_WS_HANDLERS", None)
-    entry = raw.get(namespace) if isinstance(raw, dict) else None
-    if not isinstance(entry, dict) or not entry.get("url"):
-        return None  # quickly: it is asked for each connection
-    return _namespaces([]).urls.get(namespace)
+    return _known_namespaces().urls.get(namespace)
 
 
 def routes() -> list[Route]:
     """The namespaces with a URL of their own, as a gateway knows them."""
-    return _namespaces([]).routes
+    return list(_known_namespaces().routes)
 
 
 def namespace(name: str) -> NamespaceConfig | None:
-    """An entry of ``DEFAULT_WS_HANDLERS``; ``None`` if there is no such, or it makes no sense.
-
-    Reads all of them at each call.
-    """
-    return _namespaces([]).entries.get(name)
+    """An entry of ``DEFAULT_WS_HANDLERS``; ``None`` if there is no such, or it makes no sense."""
+    return _known_namespaces().entries.get(name)
 
 
 def requires_login() -> bool:
@@ -304,6 +314,13 @@ def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
         yield Problem(
             "E016", f"PUSH_SOCKET and SUB_SOCKET are the same: {push}.", "Give each one of its own."
         )
+    if "ENGINE" in values and "PROJECT" not in given:
+        yield Problem(
+            "W011",
+            "DJANGO_WS has an ENGINE, but no PROJECT.",
+            "Name the project: others that share the server are told apart by that.",
+        )
+    yield from conf_gateways.problems(values, values.get("SUB_SOCKET", [default_sub]))
     # Every worker after the first appends a dot and its incarnation, 16 characters.
     room = MAX_IPC_PATH - 17
     if push.startswith("ipc://") and len(push.removeprefix("ipc://").encode()) > room:
@@ -325,6 +342,20 @@ def _namespaces(found: list[Problem], pattern: str | None = None) -> conf_namesp
     if pattern is not None:
         found.extend(conf_namespaces.route_problems(raw, namespaces, pattern))
     return namespaces
+
+
+@functools.cache
+def _known_namespaces() -> conf_namespaces.Namespaces:
+    """What the setting says, read once: it is asked for each connection."""
+    return _namespaces([])
+
+
+def _on_setting_changed(**kwargs: object) -> None:
+    """Tests change settings; which of them count here is up to :func:`_namespaces`."""
+    _known_namespaces.cache_clear()
+
+
+setting_changed.connect(_on_setting_changed)
 
 
 # ---------------------------------------------------------------- putting it together
@@ -368,6 +399,9 @@ def _settings(
     if "sub_socket" in worker:
         worker["sub_sockets"] = worker.pop("sub_socket")
         gateway["sub_socket"] = gateway["sub_socket"][0]
+    worker["sub_sockets"] = conf_gateways.endpoints(
+        worker["sub_sockets"], values.get("GATEWAYS", 1)
+    )
     own.pop("public_url", None)
     return Settings(
         gateway=GatewayConfig(**gateway, limits=_limits(values), fingerprints=fingerprints),
@@ -424,7 +458,8 @@ def _fingerprints(
     debug = bool(settings.DEBUG)
     found = {"DEBUG": _digest(debug), "ALLOWED_HOSTS": _digest(_allowed_hosts(debug))}
     for name, value in values.items():
-        if not {"worker", "settings", "publisher"}.intersection(OPTIONS[name].where):
+        elsewhere = {"worker", "settings", "publisher"}.intersection(OPTIONS[name].where)
+        if not elsewhere or name == "ENGINE":
             found[name] = _digest(value) if flags.get(name.lower()) is None else ""
     if routes:
         # Their order counts.

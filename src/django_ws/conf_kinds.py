@@ -6,6 +6,7 @@ Each function takes what somebody wrote and returns what the program works with,
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from .options import MAX_IPC_PATH, MODES, AuthConfig, GroupConfig
+from .store.urls import parse
 
 __all__ = [
     "address",
@@ -22,7 +24,7 @@ __all__ = [
     "count",
     "endpoint",
     "endpoints",
-    "gateways",
+    "engine",
     "groups",
     "limit",
     "mode",
@@ -93,18 +95,6 @@ def seconds(value: object) -> float:
         return rate(value)
     except ValueError:
         raise ValueError(f"must be a number of seconds, 0 or more, not {value!r}") from None
-
-
-def gateways(value: object) -> int:
-    """How many gateways; one, as long as groups live in a gateway's memory."""
-    number = count(value)
-    if number > 1:
-        raise ValueError(
-            f"must be 1, not {number}: groups live in the memory of one gateway, and an engine "
-            "that several could share does not exist yet; run several run_wsgateway instead, "
-            "see docs/deployment.md"
-        )
-    return number
 
 
 def mode(value: object) -> str:
@@ -264,6 +254,15 @@ def endpoints(value: object) -> list[str]:
     if not isinstance(value, str):
         return [endpoint(value)]
     return [endpoint(part) for part in value.split(",")]
+
+
+def engine(value: object) -> str:
+    """The URL of a server; see :mod:`.store.urls`. Needs redis-py."""
+    url = text(value).strip()
+    parse(url)
+    if importlib.util.find_spec("redis") is None:
+        raise ValueError('needs redis-py: pip install "django-ws-gateway[redis]"')
+    return url
 
 
 def auth(value: object) -> AuthConfig:

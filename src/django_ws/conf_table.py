@@ -62,7 +62,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "POOL_SIZE": Option(kinds.count, ("worker",), "Threads of a worker in pool mode.", "--pool"),
     "WORKERS": Option(kinds.count, _SELF, "Worker processes.", "--workers"),
-    "GATEWAYS": Option(kinds.gateways, _SELF, "Gateway processes.", "--gateways"),
+    "GATEWAYS": Option(kinds.count, _SELF, "Gateway processes on one port.", "--gateways"),
     "RELOAD": Option(kinds.boolean, _SELF, "Replace the workers when code changes.", "--reload"),
     "WSGI": Option(kinds.boolean, _SELF, "Serve the project's pages, too.", "--wsgi"),
     "CERTFILE": Option(kinds.path, ("gateway",), "TLS certificate chain (PEM).", "--certfile"),
@@ -77,8 +77,17 @@ OPTIONS: dict[str, Option] = {
     "GROUPS": Option(
         kinds.groups, ("gateway",), "Which groups keep history and presence, by pattern."
     ),
+    "ENGINE": Option(
+        kinds.engine,
+        ("gateway", "worker", "publisher"),
+        "URL of the Redis or Valkey that several gateways share.",
+        "--engine",
+    ),
     "ON_NO_GATEWAY": Option(
         kinds.no_gateway, ("publisher",), "`raise`, or `drop` publications that no gateway takes."
+    ),
+    "REVALIDATE": Option(
+        kinds.seconds, ("worker",), "Seconds in which each connection's user is looked at again."
     ),
     "PUBLIC_URL": Option(kinds.public_url, _SELF, "Where browsers reach the gateway."),
     "ALLOWED_ORIGINS": Option(kinds.origins, ("gateway",), "Origins of pages on other hosts."),
@@ -93,14 +102,24 @@ OPTIONS: dict[str, Option] = {
     "MAX_CONNECTIONS": Option(kinds.limit, _LIMITS, "Connections in all."),
     "MAX_CONNECTIONS_PER_IP": Option(kinds.limit, _LIMITS, "Connections from one address."),
     "MAX_CONNECTIONS_PER_USER": Option(kinds.limit, _LIMITS, "Connections of one user."),
+    "SESSION_TTL": Option(
+        kinds.seconds, _LIMITS, "Seconds that a session waits for a client that was cut off."
+    ),
+    "MAX_PARKED": Option(kinds.limit, _LIMITS, "Sessions that wait so; beyond it the oldest ends."),
     "MESSAGE_RATE": Option(kinds.rate, _LIMITS, "Messages per second from one connection."),
     "HANDSHAKE_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds until `on_connect` has decided."),
     "PING_INTERVAL": Option(kinds.seconds, _LIMITS, "Seconds between pings."),
     "PING_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds for a sign of life after a ping."),
     "SEND_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds that `send` waits for a slow client."),
     "DRAIN_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds for an orderly stop."),
+    "DRAIN_SPREAD": Option(
+        kinds.seconds, _LIMITS, "Seconds over which a gateway that stops closes its browsers."
+    ),
     "START_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds until a new process is ready."),
     "HANG_TIMEOUT": Option(kinds.seconds, _LIMITS, "Seconds a worker may be unresponsive."),
+    "ENGINE_TIMEOUT": Option(
+        kinds.seconds, _LIMITS, "Seconds without the engine until a gateway is not ready."
+    ),
     "COMPRESSION": Option(kinds.boolean, _LIMITS, "Offer permessage-deflate."),
 }
 

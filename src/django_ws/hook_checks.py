@@ -13,14 +13,17 @@ __all__ = ["hook_problems"]
 
 #: How many arguments each hook is called with; `on_event` has its event's beside the name.
 _ARGUMENTS = {
+    "authenticate": (0,),
     "on_connect": (0,),
     "on_open": (1,),
     "on_message": (1,),
     "on_close": (0,),
     "on_error": (1,),
     "on_restore": (0,),
+    "on_resume": (0,),
     "on_request": (1,),
     "on_event": (1, 2, 3, 4),
+    "on_user_changed": (0,),
     "dispatch": (1, 2),
 }
 
@@ -98,7 +101,7 @@ def _takes(signature: inspect.Signature, count: int) -> bool:
 
 
 def _uncalled(label: str, handler: type[WebSocketHandler]) -> Iterator[conf.Problem]:
-    known = [*WebSocketHandler.hooks, "on_resume", "on_user_changed"]
+    known = [*WebSocketHandler.hooks, "on_user_changed"]
     names = {
         name
         for owner in handler.__mro__

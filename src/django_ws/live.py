@@ -28,7 +28,7 @@ DELETED = "deleted"
 M = TypeVar("M", bound=Model)
 
 
-def live(*groups: str) -> Callable[[type[M]], type[M]]:
+def live(*groups: str, method: str = "live_message") -> Callable[[type[M]], type[M]]:
     """Let a model publish on save and delete: on commit, as :func:`django_ws.publish` does.
 
     The model's method ``live_message(change)`` says what: ``str`` (also HTML), ``bytes``, anything
@@ -41,9 +41,12 @@ def live(*groups: str) -> Callable[[type[M]], type[M]]:
 
     Args:
         groups: where to; ``{name}`` stands for an attribute of the object.
+        method: what says it, instead of ``live_message``. So a model decorated twice can tell one
+            group in JSON and another one in HTML.
 
     Raises:
         ValueError: There is no group.
+        AttributeError: When the object is saved: it has no such method.
     """
     if not groups:
         raise ValueError('live() needs a group: @live("orders")')
@@ -51,7 +54,7 @@ def live(*groups: str) -> Callable[[type[M]], type[M]]:
     def decorate(model: type[M]) -> type[M]:
         def saved(instance: Model, created: bool, raw: bool, using: str, **kwargs: object) -> None:
             if not raw:
-                _publish(groups, instance, CREATED if created else UPDATED, using)
+                _publish(groups, method, instance, CREATED if created else UPDATED, using)
 
         def deleted(
             sender: type[Model], instance: Model, using: str, origin: object, **kwargs: object
@@ -59,7 +62,7 @@ def live(*groups: str) -> Callable[[type[M]], type[M]]:
             # The parent's row of an object that tells of its end itself.
             whole = getattr(origin, "model", type(origin))
             if whole is sender or not issubclass(whole, sender):
-                _publish(groups, instance, DELETED, using)
+                _publish(groups, method, instance, DELETED, using)
 
         def connect(sender: type[Model], **kwargs: object) -> None:
             # Per model: a receiver for all of them would make every deletion in bulk slow.
@@ -85,8 +88,10 @@ class _Attributes:
         return getattr(self._instance, name)
 
 
-def _publish(groups: tuple[str, ...], instance: Model, change: str, using: str) -> None:
-    message = _message(instance, change)
+def _publish(
+    groups: tuple[str, ...], method: str, instance: Model, change: str, using: str
+) -> None:
+    message = _message(instance, method, change)
     if message is None:
         return
     attributes = _Attributes(instance)
@@ -99,8 +104,7 @@ def _publish(groups: tuple[str, ...], instance: Model, change: str, using: str) 
             lost(1, error)
 
 
-def _message(instance: Model, change: str) -> object:
-    method = getattr(instance, "live_message", None)
-    if method is None:
+def _message(instance: Model, method: str, change: str) -> object:
+    if method == "live_message" and not hasattr(instance, method):
         return {"model": instance._meta.label_lower, "pk": instance.pk, "change": change}
-    return method(change)
+    return getattr(instance, method)(change)

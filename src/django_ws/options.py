@@ -60,11 +60,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         idle_timeout: a connection that has not sent a whole request.
         ping_interval: between pings.
         ping_timeout: after a ping, without inbound traffic, the peer is dead.
+        session_ttl: for which a session waits for a client that lost its connection; 0: it ends
+            with the connection.
+        max_parked: sessions that wait so.
         close_timeout: for the peer's answer to a close frame.
         send_timeout: how long ``send`` waits for a client that does not read.
         drain_timeout: from a stop or replacement to its enforcement.
+        drain_spread: over which a gateway that stops closes its browsers, each at a random moment;
+            0: as fast as it can.
         start_timeout: until a new process is ready; then it is killed and the old one goes on.
         hang_timeout: after so long without a heartbeat a worker counts as dead.
+        engine_timeout: how long the engine may be away until the gateway says that it is not ready.
         compression: offer permessage-deflate (RFC 7692).
     """
 
@@ -80,11 +86,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float = 10.0
     ping_interval: float = 25.0
     ping_timeout: float = 8.0
+    session_ttl: float = 60.0
+    max_parked: int = 10_000
     close_timeout: float = 5.0
     send_timeout: float = 10.0
     drain_timeout: float = 30.0
+    drain_spread: float = 0.0
     start_timeout: float = 60.0
     hang_timeout: float = 30.0
+    engine_timeout: float = 5.0
     compression: bool = False
 
     @property
@@ -181,6 +191,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         host: address to listen on, without brackets.
         port: 0 for a free one.
+        sharing: whether others listen on the port, too (``SO_REUSEPORT``): nobody, or gateways of
+            the same supervisor, of which this one is the first or one more.
         proxy_port: loopback port of the WSGI child; 0 for none.
         home: what tells the project from others that have the same name, see :class:`.Hello`.
         fingerprints: digests of settings, by which the gateway notices that one has changed.
@@ -189,12 +201,14 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         socketio: serve Engine.IO and Socket.IO.
         allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
         groups: by pattern, as of :mod:`fnmatch`; the first that matches counts.
+        engine: URL of the server that gateways share; empty for this one's memory.
     """
 
     project: str
     home: str = ""
     host: str = "127.0.0.1"
     port: int = 8888
+    sharing: Literal["alone", "first", "more"] = "alone"
     push_socket: str = DEFAULT_PUSH_SOCKET
     sub_socket: str = DEFAULT_SUB_SOCKET
     websocket_url: str = DEFAULT_WEBSOCKET_URL
@@ -210,6 +224,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
     groups: dict[str, GroupConfig] = {}
+    engine: str = ""
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,7 +236,9 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         mode: one of :data:`MODES`.
         pool_size: threads whose hooks may block at a time in pool mode.
         fingerprints: digests of the gateway's settings as this worker found them.
-        groups: as of :class:`GatewayConfig`.
+        groups, engine: as of :class:`GatewayConfig`.
+        revalidate: seconds in which each connection is looked at once, whether its user may stay;
+            0 for only when something is known to have changed.
     """
 
     project: str
@@ -235,6 +252,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     fingerprints: dict[str, str] = {}
     groups: dict[str, GroupConfig] = {}
+    engine: str = ""
+    revalidate: float = 0.0
 
 
 class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,9 +263,12 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
         sub_sockets: the replies endpoint of each gateway.
         max_outgoing: bytes of the largest message.
         on_no_gateway: ``"raise"``, or ``"drop"`` what no gateway takes.
+        groups, engine: as of :class:`GatewayConfig`.
     """
 
     project: str
     sub_sockets: list[str] = msgspec.field(default_factory=lambda: [DEFAULT_SUB_SOCKET])
     max_outgoing: int = MAX_BATCH
     on_no_gateway: str = "raise"
+    groups: dict[str, GroupConfig] = {}
+    engine: str = ""

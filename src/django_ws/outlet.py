@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,13 @@ from .exceptions import GatewayUnavailable
 from .publications import Publication
 from .publisher_link import next_request
 from .wire import messages as wire
-from .wire.messages import Expel, Publish, PublisherMessage
+from .wire.messages import Expel, Publish, PublisherMessage, Recheck
 
-__all__ = ["Outlet", "apublish", "ask", "current_outlet", "expel", "publish", "set_outlet"]
+__all__ = ["Outlet", "apublish", "ask", "current_outlet", "expel", "publish", "set_outlet", "tell"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("django_ws.publishing")
 
 #: Seconds for an answer to a question; what asks is often a view.
 READ_TIMEOUT = 1.0
@@ -58,7 +61,7 @@ def current_outlet() -> Outlet:
     Raises:
         ImproperlyConfigured: The settings are wrong.
     """
-    return publisher.gateways() if _outlet is None else _outlet
+    return publisher.direct() if _outlet is None else _outlet
 
 
 # ---------------------------------------------------------------- publications
@@ -172,3 +175,34 @@ def expel(message: Expel) -> int:
 
 def _expel(message: Expel) -> int:
     return sum(ask(message, int))
+
+
+def tell(messages: Sequence[Expel | Recheck], using: str | None) -> None:
+    """Let gateways know what has happened to sessions or users, now or on commit.
+
+    Whoever has changed it need not know of gateways: this never raises, and waits for none. One
+    that is not there has no connections either.
+
+    Args:
+        using: as of :func:`.deferral.in_transaction`.
+    """
+    try:
+        alias = in_transaction(using)
+        if alias is None:
+            _tell(messages)
+        else:
+            defer(alias, messages, _tell, 0)
+    except Exception:
+        logger.exception("gateways do not know of a change")
+
+
+def _tell(messages: Sequence[Expel | Recheck]) -> None:
+    try:
+        if _outlet is None:
+            publisher.gateways().tell(messages)
+        else:
+            _outlet.send(messages)
+    except GatewayUnavailable:
+        pass
+    except Exception:
+        logger.exception("gateways do not know of a change")

@@ -22,6 +22,7 @@ __all__ = [
     "decode",
     "encode",
     "history",
+    "position_of",
     "presence",
     "publication",
     "published",
@@ -41,6 +42,26 @@ class Position(NamedTuple):
 
     offset: int
     epoch: str
+
+
+def position_of(since: Sequence[object]) -> Position:
+    """Check a position that may be a stranger's word.
+
+    What a gateway could not read would take the others of its batch along.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        offset, epoch = since
+        if isinstance(offset, (int, str)) and isinstance(epoch, str):
+            epoch.encode()
+            found = Position(int(offset), epoch)
+            if 0 <= found.offset < 2**63:
+                return found
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"since is a pair of offset and epoch, not {since!r}")
 
 
 @dataclass(frozen=True, slots=True)

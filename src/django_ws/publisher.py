@@ -7,6 +7,7 @@ import multiprocessing.process
 import multiprocessing.util
 import os
 import threading
+from typing import TYPE_CHECKING
 
 from django.core.signals import setting_changed
 
@@ -15,21 +16,27 @@ from .options import PublisherConfig
 from .publisher_link import Gateways
 from .transport.sockets import terminate
 
-__all__ = ["configuration", "configure", "gateways"]
+if TYPE_CHECKING:
+    from .publisher_engine import Engine
+
+__all__ = ["configuration", "configure", "direct", "gateways"]
 
 _lock = threading.Lock()
 _current: Gateways | None = None  # guarded by _lock
+_engine: Engine | None = None  # guarded by _lock
 _config: PublisherConfig | None = None  # guarded by _lock
 _at_exit = False  # guarded by _lock
 
 
 def configure(config: PublisherConfig | None) -> None:
     """Publish by this configuration from now on; ``None``: by the settings, read anew."""
-    global _current, _config
+    global _current, _engine, _config
     with _lock:
-        outdated, _current, _config = _current, None, config
-    if outdated is not None:
-        outdated.close()
+        outdated = (_current, _engine)
+        _current, _engine, _config = None, None, config
+    for each in outdated:
+        if each is not None:
+            each.close()
 
 
 def configuration() -> PublisherConfig:
@@ -63,6 +70,26 @@ def gateways() -> Gateways:
     return found
 
 
+def direct() -> Gateways | Engine:
+    """Where what this process publishes goes: the engine that gateways share, or the gateways.
+
+    Raises:
+        ImproperlyConfigured: The settings are wrong.
+    """
+    global _engine
+    found = _engine
+    if found is not None:
+        return found
+    config = configuration()
+    if not config.engine:
+        return gateways()
+    from .publisher_engine import Engine  # needs redis-py
+
+    with _lock:
+        found = _engine = _engine or Engine(config)
+    return found
+
+
 def _close_at_exit() -> None:
     global _at_exit
     if _at_exit:
@@ -83,9 +110,9 @@ def _let_leave() -> None:
 
 
 def _forget_after_fork() -> None:
-    global _lock, _current, _at_exit
+    global _lock, _current, _engine, _at_exit
     _lock = threading.Lock()
-    _current = None
+    _current = _engine = None
     _at_exit = False
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from .exceptions import GatewayUnavailable, PublishError, PublishTimeout
 from .options import MAX_BATCH, PublisherConfig
-from .transport.replies import RepliesSender
+from .transport.replies import RepliesSender, is_there
 from .wire.codec import Batch, WireError, decode_answer, encode
 from .wire.messages import (
     WIRE_VERSION,
@@ -34,6 +34,9 @@ __all__ = ["PATIENCE", "Gateways", "next_request"]
 #: Seconds to wait for a gateway that takes nothing, and then to go without waiting.
 PATIENCE = 1.0
 
+#: The same for what is of no interest to a gateway that is not there: it has no connections.
+NO_PATIENCE = 0.25
+
 #: Seconds for an answer of a gateway that has just failed to give one in time.
 BRIEFLY = 0.05
 
@@ -45,6 +48,13 @@ OVERHEAD = 64
 
 #: Seconds without a sign of life over tcp until a gateway counts as gone.
 SILENCE = 30.0
+
+#: What a gateway's engine fails with, as far as it is more than a refusal.
+_FAILURES = {
+    "engine_away": GatewayUnavailable,
+    "engine_busy": GatewayUnavailable,
+    "engine_unknown": PublishTimeout,
+}
 
 _requests = itertools.count(1)
 
@@ -154,6 +164,7 @@ class Gateways:
         self._sender = secrets.token_hex(8)
         self._gateways = [_Gateway(endpoint) for endpoint in config.sub_sockets]
         self._thread = _ThreadNumber()
+        self._shared = bool(config.engine)  # then one gateway is enough
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:
         """Queue what nobody waits for.
@@ -169,6 +180,8 @@ class Gateways:
         for gateway in self._gateways:
             if left := _send(gateway.line(number), batches, started):
                 late.append((gateway, left))
+            elif self._shared:
+                return
         taken = len(late) < len(self._gateways)
         for gateway, left in late:
             line = gateway.line(number)
@@ -178,8 +191,21 @@ class Gateways:
                 gateway.failed()
             else:
                 taken = True
+                if self._shared:
+                    return
         if not taken:
             raise self._unavailable()
+
+    def tell(self, messages: Sequence[PublisherMessage]) -> None:
+        """Queue what concerns only gateways that are there; the others are hardly waited for."""
+        batches = self._encode(messages)
+        number = self._thread.value
+        for gateway in self._gateways:
+            if not is_there(gateway.endpoint):
+                continue
+            deadline = gateway.deadline(time.monotonic(), NO_PATIENCE)
+            if _send(gateway.line(number), batches, deadline):
+                gateway.failed()
 
     def ask(self, requests: Sequence[PublisherMessage], timeout: float) -> list[list[msgspec.Raw]]:
         """Have requests answered.
@@ -211,6 +237,8 @@ class Gateways:
                 down.append(gateway)
             else:
                 found.append(answers)
+                if self._shared:
+                    return found
         if several and not found:
             for gateway in down:
                 answers = _ask(gateway, gateway.line(number), question, PATIENCE)
@@ -298,7 +326,7 @@ def _ask(
         values: dict[int, msgspec.Raw] = {}
         for answer in line.answers({each.request for each in requests}, answer_by):
             if isinstance(answer, Failed):
-                raise PublishError(answer.words)
+                raise _FAILURES.get(answer.code, PublishError)(answer.words)
             values[answer.request] = answer.value
     finally:
         line.lock.release()

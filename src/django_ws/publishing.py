@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from . import outlet, publications, publisher
 from .exceptions import MessageTooBig
 from .publications import History, Position, Presence, Publication
@@ -209,13 +207,7 @@ def history(group: str, *, since: Sequence[object] | None = None, limit: int = 1
     Raises:
         GatewayUnavailable: No gateway answers within a second.
     """
-    position = None
-    if since is not None:
-        try:
-            offset, epoch = since
-            position = msgspec.convert([offset, epoch], wire.Position)
-        except (TypeError, ValueError):
-            raise ValueError(f"since is a pair of offset and epoch, not {since!r}") from None
+    position = None if since is None else wire.Position(*publications.position_of(since))
     answers = outlet.ask(GetHistory(next_request(), _group(group), position, limit), Recent)
     return publications.history(group, answers[0])
 

@@ -22,7 +22,17 @@ from .exceptions import PublishError, Reject
 from .publisher_link import next_request
 from .wire.messages import UseTicket
 
-__all__ = ["Ticket", "auth_digest", "digest_holds", "find", "make_ticket", "read", "sign", "use_up"]
+__all__ = [
+    "Ticket",
+    "auth_digest",
+    "bearer",
+    "digest_holds",
+    "find",
+    "make_ticket",
+    "read",
+    "sign",
+    "use_up",
+]
 
 _SALT = "django_ws.ticket"
 
@@ -146,6 +156,14 @@ def read(text: str, namespace: str, spend: Callable[[str, float], bool]) -> tupl
         raise _refused()
     user.backend = ticket.backend
     return ticket, user
+
+
+def bearer(text: str) -> str:
+    """Whose ticket it is: primary key as text; empty if it is none. It may be used up."""
+    try:
+        return Ticket(*signing.loads(text, salt=_SALT)).user
+    except (signing.BadSignature, TypeError, ValueError):
+        return ""
 
 
 def use_up(nonce: str, expires: float) -> bool:

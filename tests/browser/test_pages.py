@@ -12,6 +12,18 @@ from .demo import Demo
 
 TIMEOUT = 20_000  # milliseconds
 
+PATHS = (
+    "/",
+    "/counter/",
+    "/echo/",
+    "/visitors/",
+    "/chat/",
+    "/chat/lobby/",
+    "/members/",
+    "/orders/",
+    "/orders/htmx/",
+)
+
 
 def expect_count(page: Page, count: int) -> None:
     expect(page.locator("#count")).to_have_text(str(count), timeout=TIMEOUT)
@@ -65,6 +77,13 @@ def test_visitors_are_counted_in_every_tab(new_page: NewPage, demo: Demo) -> Non
     expect_count(tabs[1], 1)
 
 
+@pytest.mark.parametrize("demo", ["pool"], indirect=True)
+def test_the_front_page_links_all_others(page: Page, demo: Demo) -> None:
+    page.goto(demo.url)
+    links = page.eval_on_selector_all(".more a", "links => links.map(link => link.pathname)")
+    assert {*PATHS, "/admin/"} - {"/", "/chat/lobby/"} == set(links)
+
+
 def test_more_visitors_than_the_pool_has_threads(page: Page, start_demo: StartDemo) -> None:
     demo = start_demo("--pool", "4", "--noreload")
     page.goto(f"{demo.url}/visitors/")
@@ -77,7 +96,7 @@ def test_more_visitors_than_the_pool_has_threads(page: Page, start_demo: StartDe
 
 
 @pytest.mark.parametrize("demo", ["pool"], indirect=True)
-@pytest.mark.parametrize("path", ["/", "/counter/", "/echo/", "/visitors/"])
+@pytest.mark.parametrize("path", PATHS)
 def test_dark_is_dark_and_light_is_light(new_page: NewPage, demo: Demo, path: str) -> None:
     def brightness(scheme: str) -> list[float]:
         page = new_page(color_scheme=scheme)
@@ -100,6 +119,6 @@ def test_dark_is_dark_and_light_is_light(new_page: NewPage, demo: Demo, path: st
 @pytest.mark.parametrize("demo", ["pool"], indirect=True)
 def test_a_narrow_window_does_not_scroll_sideways(new_page: NewPage, demo: Demo) -> None:
     page = new_page(viewport={"width": 360, "height": 700})
-    for path in ("/", "/counter/", "/echo/", "/visitors/"):
+    for path in (*PATHS, "/login/"):
         page.goto(demo.url + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -66,6 +66,17 @@ class FakeSession:
         self.called.append((name, data, attachments))
         return len(self.called), True
 
+    @property
+    def live(self) -> bool:
+        return not self.ended
+
+    @property
+    def handled_seq(self) -> int:
+        return 1 + len(self.received) + len(self.called)
+
+    def resume(self) -> None:
+        """Nothing is ever held up."""
+
     def writable(self) -> None:
         self.writable_calls += 1
 
@@ -79,9 +90,11 @@ class FakeRegistry:
     def __init__(self) -> None:
         self.sessions: list[FakeSession] = []
         self.workers = 1
+        self.ready = True
         self.answer: Accept | Refuse | None = Accept(0, "")
         self.error: type[Exception] | None = None
         self.drained = self.closed = False
+        self.incarnation = "fake"
 
     def connect(self, handshake: Handshake) -> FakeSession:
         if self.error is not None:
@@ -131,7 +144,8 @@ class Gateway:
             self._ready.set()
             return
         self._ready.set()
-        await self.server.drain(await self._stop)
+        seconds, renewal = await self._stop
+        await self.server.drain(seconds, renewal=renewal)
 
     def start(self) -> None:
         self._thread.start()
@@ -150,7 +164,11 @@ class Gateway:
 
     def drain(self, seconds: float) -> None:
         """Begin to drain."""
-        self.call(lambda: self._stop.done() or self._stop.set_result(seconds))
+        self.call(lambda: self._stop.done() or self._stop.set_result((seconds, False)))
+
+    def renew(self, seconds: float) -> None:
+        """Begin to drain, because another one takes its place."""
+        self.call(lambda: self._stop.set_result((seconds, True)))
 
     def join(self) -> None:
         self._thread.join(2 * DEADLINE)

@@ -137,10 +137,11 @@ def test_other_ways_to_stop_it(config: GatewayConfig, how: str) -> None:
         assert running.end() == (0, "")
 
 
-def test_a_port_in_use_is_said_without_a_traceback(config: GatewayConfig) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
+@pytest.mark.parametrize("sharing", ["alone", "first"])
+def test_a_port_in_use_is_said_without_a_traceback(config: GatewayConfig, sharing: str) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
         port = other.getsockname()[1]
-        with supervised(msgspec.structs.replace(config, port=port)) as running:
+        with supervised(msgspec.structs.replace(config, port=port, sharing=sharing)) as running:
             message = running.wait_for("failed")["message"]
             assert message == (
                 f"cannot listen on 127.0.0.1:{port}: Address already in use; give the command "

@@ -71,10 +71,10 @@ class Client:
     def vanish(self) -> None:
         """Be gone without a close frame, by a reset."""
         raw = self.socket.socket
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        with contextlib.suppress(OSError):  # the client may have closed it meanwhile
+        with contextlib.suppress(OSError):  # the client's own thread may have closed it meanwhile
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raw.shutdown(socket.SHUT_RDWR)
-        raw.close()
+            raw.close()
 
     def notes(self, *what: str) -> list[list[object]]:
         """What its handler noted: what it did, and with what."""

@@ -19,7 +19,7 @@ from .oracle import Verdict, all_closed, judge
 from .raw import Flooders, RawClient
 from .server import Server
 
-__all__ = ["FAULTS", "Fault", "Report", "run"]
+__all__ = ["FAULTS", "Fault", "Report", "end_worker", "replace_workers", "run"]
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ async def worker_killed(server: Server, load: Load, long: bool) -> dict[str, flo
     """``kill -9`` of a worker in the middle of its work."""
     longest = 0.0
     for _ in range(3 if long else 2):
-        await _end_worker(load, server.workers()[0])
+        await end_worker(load, server.workers()[0])
         longest = max(longest, await back(server.url))
         # What dies again right after its start is started again later each time.
         await load.progress(20 if long else 2, 30)
     return {"back_s": longest}
 
 
-async def _end_worker(
+async def end_worker(
     load: Load, worker: psutil.Process, victim: psutil.Process | None = None
 ) -> None:
     """Kill a worker, or what it cannot do without, and note when it was dead."""
@@ -160,9 +160,9 @@ async def _kill_in(load: Load, worker: psutil.Process, what: int) -> None:
     """Kill some of the connections' processes (0), the template (1), or the worker."""
     templates = worker.children()
     if not templates or what == 2:
-        await _end_worker(load, worker)
+        await end_worker(load, worker)
     elif what == 1:
-        await _end_worker(load, worker, templates[0])
+        await end_worker(load, worker, templates[0])
     else:
         processes = templates[0].children()
         for process in random.sample(processes, min(3, len(processes))):
@@ -184,12 +184,17 @@ async def workers_replaced(server: Server, load: Load, long: bool) -> dict[str, 
     """SIGHUP, again as soon as all workers are new."""
     longest, times = 0.0, 20 if long else 3
     for _ in range(times):
-        old = {worker.pid for worker in server.workers()}
-        began = time.monotonic()
-        server.process.send_signal(signal.SIGHUP)
-        await soon(lambda old=old: _replaced(server, old), 30, server.output)
-        longest = max(longest, time.monotonic() - began)
+        longest = max(longest, await replace_workers(server))
     return {"replacements": times, "replaced_s": longest}
+
+
+async def replace_workers(server: Server) -> float:
+    """SIGHUP, until all workers are new; how long that took, in seconds."""
+    old = {worker.pid for worker in server.workers()}
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGHUP)
+    await soon(lambda: _replaced(server, old), 30, server.output)
+    return time.monotonic() - began
 
 
 def _replaced(server: Server, old: set[int]) -> bool:

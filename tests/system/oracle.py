@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Protocol
 
 from .load import Session, soon
 from .server import Project
 
-__all__ = ["Verdict", "all_closed", "judge"]
+__all__ = ["GroupVerdict", "Verdict", "all_closed", "judge", "judge_group"]
 
 #: Seconds before a death within which its worker may not have got rid of its last words.
 DYING = 1.0
@@ -181,3 +182,83 @@ async def all_closed(project: Project, sessions: list[Session], seconds: float =
             seconds,
         )
     return time.monotonic() - began
+
+
+class Heard(Protocol):
+    """What a member heard of a group in one piece, see :class:`.cluster.Segment`."""
+
+    start: int
+    epoch: str
+    heard: list[str]
+
+
+@dataclass
+class GroupVerdict:
+    """What the oracle counted in one group.
+
+    Attributes:
+        published: confirmed to who published it.
+        heard: by members, in all.
+        lost: confirmed, but missing at a member that should have heard it.
+        misplaced: heard by a member at another offset than it was published with, or than another
+            member heard it: it was repeated, or came in another order, or something was left out.
+        late: members that were not as far as others in the end.
+    """
+
+    published: int = 0
+    heard: int = 0
+    lost: int = 0
+    misplaced: int = 0
+    late: int = 0
+    details: list[str] = field(default_factory=list)
+
+    def wrong(self) -> list[str]:
+        """Which promises were broken."""
+        zero = ("lost", "misplaced", "late")
+        broken = [f"{name}={getattr(self, name)}" for name in zero if getattr(self, name)]
+        return broken + self.details if broken else []
+
+    def note(self, text: str) -> None:
+        """Keep a few examples."""
+        if len(self.details) < 10:
+            self.details.append(text)
+
+
+def judge_group(
+    members: Mapping[str, Sequence[Heard]], confirmed: Mapping[tuple[str, int], str]
+) -> GroupVerdict:
+    """Compare what members heard with what was confirmed; all is quiet by now.
+
+    Args:
+        members: by name, what each heard.
+        confirmed: by epoch and offset, what was published.
+    """
+    verdict = GroupVerdict(published=len(confirmed))
+    known = dict(confirmed)
+    last: dict[str, int] = {}
+    for who, segments in members.items():
+        for segment in segments:
+            verdict.heard += len(segment.heard)
+            for offset, text in enumerate(segment.heard, segment.start + 1):
+                expected = known.setdefault((segment.epoch, offset), text)
+                if text != expected:
+                    verdict.misplaced += 1
+                    verdict.note(f"{who}: {text} at {offset}, not {expected}")
+    for epoch, offset in known:
+        last[epoch] = max(last.get(epoch, 0), offset)
+    for who, segments in members.items():
+        for number, segment in enumerate(segments):
+            end = segment.start + len(segment.heard)
+            # Where the memory was lost, what came last in the old one is lost with it.
+            if number == len(segments) - 1 and end < last.get(segment.epoch, 0):
+                verdict.late += 1
+                missing = [
+                    text
+                    for (epoch, offset), text in confirmed.items()
+                    if epoch == segment.epoch and offset > end
+                ]
+                verdict.lost += len(missing)
+                verdict.note(
+                    f"{who}: ends at {end}, others at {last[segment.epoch]}: {missing[:5]}"
+                )
+    return verdict

@@ -64,6 +64,15 @@ class Project:
         (self.directory / "journal").touch()
         self.commands: list[Command] = []
 
+    def environment(self) -> dict[str, str]:
+        """Of the processes that belong to it."""
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONUNBUFFERED": "1",
+            "DJANGO_SETTINGS_MODULE": "settings",  # pytest-django has set it, too
+        }
+
     def run(self, *arguments: str) -> None:
         """Run a management command to its end."""
         command = Command(self, *arguments)
@@ -101,12 +110,6 @@ class Command:
         self.project = project
         self._output = project.directory / f"output{len(project.commands)}"
         project.commands.append(self)
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "PYTHONUNBUFFERED": "1",
-            "DJANGO_SETTINGS_MODULE": "settings",  # pytest-django has set it, too
-        }
         with self._output.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", *arguments],
@@ -114,7 +117,7 @@ class Command:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=environment,
+                env=project.environment(),
                 start_new_session=True,
             )
 
@@ -152,8 +155,12 @@ class Command:
 
     def gateway(self) -> psutil.Process:
         """The gateway process."""
-        (gateway,) = self._role("gateway")
+        (gateway,) = self.gateways()
         return gateway
+
+    def gateways(self) -> list[psutil.Process]:
+        """The gateway processes."""
+        return self._role("gateway")
 
     def _role(self, role: str) -> list[psutil.Process]:
         found = []

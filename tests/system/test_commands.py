@@ -224,7 +224,7 @@ def test_ipv6(project):
         (["--threaded", "--gevent"], "not allowed with argument"),
         (["nonsense"], "must be a port, ipaddr:port"),
         (["1.2.3.4:70000"], "from 0 to 65535"),
-        (["--gateways", "2"], "--gateways must be 1"),
+        (["--gateways", "2"], "GATEWAYS is 2, but there is no ENGINE"),
         (["--push-socket", "tcp://10.0.0.1:9000"], "loopback"),
         (["--pool", "many"], "must be a port"),
         (["8888", "--pool", "many"], "--pool takes a number"),

@@ -9,7 +9,7 @@ import pytest
 from .faults import FAULTS, run
 from .server import MODES, Project, Server
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.system, pytest.mark.load, pytest.mark.timeout(90)]
 
 
 def check(tmp_path, fault, namespace, *flags, link="ipc", clients=60):

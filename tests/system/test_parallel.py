@@ -14,7 +14,7 @@ from .clients import Client
 from .raw import Flooders, RawClient
 from .server import Project, Server, until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.load]
 
 
 async def open_all(server, path, number):

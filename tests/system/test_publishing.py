@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -32,12 +31,14 @@ def server(request, tmp_path_factory):
 
 def outside(server: Server, *arguments: object) -> str:
     """What a process beside the server prints that publishes."""
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "settings"}
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
         [sys.executable, "outside.py", *map(str, arguments)],
-        cwd=server.project.directory, env=environment, capture_output=True, timeout=30, text=True,
-    )  # fmt: skip
+        cwd=server.project.directory,
+        env=server.project.environment(),
+        capture_output=True,
+        timeout=30,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

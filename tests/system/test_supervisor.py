@@ -67,6 +67,7 @@ while True:
 SUPERVISE = """
 import json, logging, sys
 from django_ws.options import GatewayConfig
+from django_ws.supervisor.gateways import shared
 from django_ws.supervisor.plan import Plan, StartupError
 from django_ws.supervisor.tree import Supervisor
 logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -77,9 +78,10 @@ class Output:
         print("FAILED", text, flush=True)
 stub = (sys.executable, "-S", "stub.py")
 options = json.loads(sys.argv[1])
-gateway = GatewayConfig(project="p", port=0, sub_socket="ipc://sub") if options.pop("g") else None
-plan = Plan(worker_command=stub, gateway=gateway, gateway_command=stub, push_socket="ipc://push",
-            **options)
+subs = [f"ipc://sub{number}" for number in range(options.pop("g"))]
+gateways = shared(GatewayConfig(project="p", port=0), subs) if subs else ()
+plan = Plan(worker_command=stub, gateways=gateways, gateway_command=stub,
+            push_socket="ipc://push", **options)
 try:
     Supervisor(plan, Output()).run()
 except StartupError as error:
@@ -105,8 +107,8 @@ class Tree:
         (self.directory / "new").write_text(json.dumps(roles))
         (self.directory / "new").rename(self.directory / "behaviour")
 
-    def start(self, *, gateway=True, **options) -> None:
-        arguments = [sys.executable, "supervise.py", json.dumps({"g": gateway, **options})]
+    def start(self, *, gateways=1, **options) -> None:
+        arguments = [sys.executable, "supervise.py", json.dumps({"g": gateways, **options})]
         with (self.directory / "output").open("w") as output:
             self.process = subprocess.Popen(
                 arguments,
@@ -252,6 +254,70 @@ def test_a_killed_gateway_comes_back_on_the_same_port(tree):
     configs = tree.until_journal(2, op="config")
     assert [entry["config"]["port"] for entry in configs] == [0, 54321]
     assert len(tree.journal(role="worker", event="started")) == 1
+
+
+def test_several_gateways_start_on_one_port_and_stop_before_the_workers(tree):
+    tree.start(gateways=3)
+    tree.until_output("READY 127.0.0.1 54321")
+    configs = [entry["config"] for entry in tree.journal(op="config")]
+    assert [(each["port"], each["sharing"]) for each in configs] == [
+        (0, "first"),
+        (54321, "more"),
+        (54321, "more"),
+    ]
+    assert sorted(each["sub_socket"] for each in configs) == [f"ipc://sub{n}" for n in range(3)]
+    tree.signal(signal.SIGTERM)
+    assert tree.wait() == 0
+    told = [(entry["role"], entry["op"]) for entry in tree.journal(event="heard")]
+    assert told[-4:] == [*[("gateway", "drain")] * 3, ("worker", "stop")]
+    assert tree.alive() == []
+
+
+def test_one_of_several_gateways_that_dies_comes_back_alone(tree):
+    tree.start(gateways=2)
+    tree.until_output("READY")
+    first, second = tree.journal(role="gateway", event="started")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(os.path.relpath(tree.directory / "sub0"))
+    os.kill(first["pid"], signal.SIGKILL)
+    new = tree.until_journal(3, op="config")[-1]
+    assert (new["config"]["sub_socket"], new["config"]["sharing"]) == ("ipc://sub0", "more")
+    assert not (tree.directory / "sub0").exists()
+    (worker,) = tree.journal(role="worker", event="started")
+    os.kill(worker["pid"], signal.SIGKILL)
+    told = tree.until_journal(2, op="dead")
+    assert {entry["pid"] for entry in told} == {new["pid"], second["pid"]}
+
+
+def test_sigusr2_renews_the_gateways_one_after_the_other(tree):
+    tree.start(gateways=2, drain_timeout=7.0)
+    tree.until_output("READY")
+    tree.signal(signal.SIGUSR2)
+    tree.until_journal(4, op="config")
+    order = [
+        (entry["event"], entry.get("op"))
+        for entry in tree.journal(role="gateway")
+        if entry["event"] in ("leaves", "started") or entry.get("op") == "config"
+    ]
+    assert order[4:] == [("leaves", None), ("started", None), ("heard", "config")] * 2
+    drains = tree.journal(op="drain")
+    assert [(entry["seconds"], entry["renewal"]) for entry in drains] == [(7.0, True)] * 2
+    assert len({entry["pid"] for entry in drains}) == 2
+    assert "another one starts" not in tree.output()
+    assert len(tree.journal(role="worker", event="started")) == 1
+
+
+def test_a_gateway_that_cannot_be_renewed_leaves_the_others_alone(tree):
+    tree.start(gateways=2)
+    tree.until_output("READY")
+    tree.behave(gateway={"exit": 3})
+    tree.signal(signal.SIGUSR2)
+    tree.until_journal(4, role="gateway", event="started")  # it is tried again
+    assert len(tree.journal(op="drain")) == 1
+    assert "exited with status 3; another one starts in" in tree.output()
+    tree.behave()
+    tree.until_journal(2, op="drain")
+    tree.until(lambda: len(tree.alive()) == 3 and len(tree.journal(op="config")) == 4)
 
 
 def test_the_gateway_may_have_a_worker_killed(tree):

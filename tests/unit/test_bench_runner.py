@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -17,6 +18,8 @@ from bench.runner.frames import MESSAGE, answer, frame, plain
 from bench.runner.report import ranked, ratio
 from bench.runner.results import Results
 from bench.runner.scenarios import SCENARIOS
+from bench.runner.servers import SERVERS
+from bench.runner.v1 import NumberedPeer
 
 
 class FakeSocket:
@@ -111,6 +114,64 @@ def test_clients_take_the_ports_in_turn_and_name_them() -> None:
         swarm.close()
         for server in servers:
             server.close()
+
+
+@pytest.fixture
+def numbered_peer(sock: FakeSocket) -> NumberedPeer:
+    return NumberedPeer(sock)  # type: ignore[arg-type]
+
+
+def envelope(text: str) -> bytes:
+    """A server's frame."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+
+
+def said(sock: FakeSocket) -> list[object]:
+    """What a client has sent since, as a server reads it."""
+    core = ServerProtocol(state=State.OPEN)
+    core.receive_data(sock.written)
+    sock.written = b""
+    frames = core.events_received()
+    assert all(isinstance(each, Frame) for each in frames)
+    return [json.loads(each.data) for each in frames if isinstance(each, Frame)]
+
+
+def test_clients_of_v1_number_what_they_say(sock: FakeSocket, numbered_peer: NumberedPeer) -> None:
+    text = MESSAGE.decode()
+    expected = answer(MESSAGE)
+    numbered_peer.say()
+    assert numbered_peer.count(envelope(f'["m",1,0,"{text}"]'), expected) == 1
+    numbered_peer.say()
+    assert said(sock) == [["m", 1, 0, text], ["m", 2, 1, text]]
+    several = envelope('["a",2]') + envelope(f'["g",2,2,"fan",7,"5d2c","","{text}"]')
+    assert numbered_peer.count(several + envelope('["a",2]')[:3], expected) == 1
+    assert numbered_peer.count(envelope('["a",2]')[3:], expected) == 0
+    assert numbered_peer.count(envelope('["j",3,2,"fan",7,"5d2c",true]'), expected) == 0
+    numbered_peer.say()
+    assert said(sock) == [["m", 3, 3, text]]
+
+
+def test_clients_of_v1_acknowledge_what_they_only_hear(
+    sock: FakeSocket, numbered_peer: NumberedPeer
+) -> None:
+    for number in range(1, 131):
+        data = envelope(f'["g",{number},0,"fan",0,"","","{MESSAGE.decode()}"]')
+        assert numbered_peer.count(data, answer(MESSAGE)) == 1
+    assert said(sock) == [["a", 64], ["a", 128]]
+
+
+def test_a_gap_in_the_numbers_is_an_error(numbered_peer: NumberedPeer) -> None:
+    with pytest.raises(LoadError, match="number 2 instead of 1"):
+        numbered_peer.count(envelope('["m",2,0,"hello"]'), answer(MESSAGE))
+
+
+def test_who_publishes_takes_part_where_others_can() -> None:
+    taking_part = [name for name in SERVERS if SCENARIOS["publish"].applies(name)]
+    assert "django-ws-pool" in taking_part
+    assert "channels-async-pubsub" in taking_part
+    assert not {"socketio", "send-loop", "channels-sync-uvicorn"} & set(taking_part)
+    assert not SCENARIOS["chatty"].applies("django-ws-pool-v1")
+    assert SCENARIOS["fan-kept-1000"].applies("django-ws-pool-v1")
 
 
 def test_two_gateways_take_part_where_there_is_load_and_no_group() -> None:

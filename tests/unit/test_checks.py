@@ -14,6 +14,7 @@ from django.db import connections
 
 from django_ws.base import WebSocketHandler
 from django_ws.checks import check_handlers, check_settings, with_flags
+from django_ws.hook_checks import hook_problems
 
 
 class AsyncMixin:
@@ -357,3 +358,12 @@ def test_websocket_url(settings: LazySettings, pattern: str, expected: list[str]
     settings.DEFAULT_WS_HANDLERS = {"chat": "a.B"}
     found = ids(check_settings(flags={"websocket_url": pattern}))
     assert [each for each in found if each != "E002" or "*" not in pattern] == expected
+
+
+def test_every_hook_may_be_overridden() -> None:
+    class Everything(WebSocketHandler):
+        pass
+
+    for hook in WebSocketHandler.hooks:
+        setattr(Everything, hook, lambda self, *args: None)
+    assert list(hook_problems("label", Everything)) == []

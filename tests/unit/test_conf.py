@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 
 from django_ws import conf
 from django_ws.conf_table import OPTIONS
@@ -235,8 +236,8 @@ def test_namespaces(settings: LazySettings) -> None:
         ({"mode": "fast"}, "must be one of pool, threaded, gevent, multiprocess"),
         ({"workers": 0}, "--workers must be a whole number, 1 or more, not 0"),
         ({"workers": True}, "--workers must be a whole number"),
-        ({"gateways": 2}, "an engine that several could share does not exist yet"),
-        ({"gateways": 2}, "run several run_wsgateway instead"),
+        ({"gateways": 2}, "GATEWAYS is 2, but there is no ENGINE"),
+        ({"gateways": 0}, "--gateways must be a whole number, 1 or more, not 0"),
         ({"websocket_url": "/(["}, "--websocket-url is no regular expression"),
         ({"push_socket": "udp://127.0.0.1:1"}, "must begin with ipc:// or tcp://"),
         ({"push_socket": "ipc://"}, "must name a file"),
@@ -339,3 +340,75 @@ def test_converters_of_the_project_are_registered_by_its_urls(settings: LazySett
     assert url.path({"day": date(2026, 11, 25)}) == "/ws/2026-11-25/"
     with pytest.raises(ValueError, match="month"):
         url.kwargs({"day": "2026-13-25"})
+
+
+def test_namespaces_are_read_once_until_settings_change(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = conf.conf_namespaces.read
+    calls = []
+
+    def counting(*args: Any) -> Any:
+        calls.append(args)
+        return read(*args)
+
+    monkeypatch.setattr(conf.conf_namespaces, "read", counting)
+    handler = "tests.handlers.Echo"
+    settings.DEFAULT_WS_HANDLERS = {"chat": {"handler": handler, "url": "ws/<slug:room>/"}}
+    for _ in range(3):
+        chat = conf.namespace("chat")
+        assert chat is not None
+        assert chat.handler == handler
+        url = conf.namespace_url("chat")
+        assert url is not None
+        assert url.kwargs({"room": "a"}) == {"room": "a"}
+        assert [route.namespace for route in conf.routes()] == ["chat"]
+        assert conf.handler_paths() == {"chat": handler}
+    assert len(calls) == 1
+    with override_settings(DEFAULT_WS_HANDLERS={"chat": handler}, FORCE_SCRIPT_NAME="/app"):
+        assert conf.namespace_url("chat") is None
+        assert conf.routes() == []
+    assert conf.namespace_url("chat") is not None
+    assert len(calls) == 3
+
+
+ENGINE = "redis://:secret@10.0.0.5/1"
+
+
+def test_an_engine_reaches_all_who_need_it(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop", "GROUPS": {"a": {}}}
+    loaded = conf.load({})
+    assert loaded.gateway.engine == loaded.worker.engine == conf.publisher().engine == ENGINE
+    assert list(conf.publisher().groups) == ["a"]
+    other = conf.load({"engine": "unix:///run/valkey.sock"})
+    assert other.gateway.engine == other.worker.engine == "unix:///run/valkey.sock"
+    assert "secret" not in str(loaded.gateway.fingerprints)
+    assert loaded.gateway.limits.engine_timeout == 5.0
+
+
+def test_a_gateway_notices_another_engine(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    before = conf.load({}).gateway.fingerprints["ENGINE"]
+    settings.DJANGO_WS = {"ENGINE": "redis://elsewhere", "PROJECT": "shop"}
+    assert conf.load({}).worker.fingerprints["ENGINE"] != before
+
+
+def test_an_engine_needs_its_client(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With words, and where to get it."""
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        conf.load({})
+    assert 'pip install "django-ws-gateway[redis]"' in str(caught.value)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ImproperlyConfigured, match="needs redis-py"):
+        conf.publisher()
+
+
+def test_projects_that_share_an_engine_need_names(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"ENGINE": ENGINE}
+    assert [problem.id for problem in conf.problems({})] == ["W011"]
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    assert conf.problems({}) == []

@@ -43,6 +43,20 @@ class Plain(Group):
         app_label = "auth"
 
 
+@live("html", method="live_html")
+@live("json")
+class Both(Group):
+    class Meta:
+        proxy = True
+        app_label = "auth"
+
+    def live_message(self, change: str) -> object:
+        return {"name": self.name}
+
+    def live_html(self, change: str) -> str:
+        return format_html("<b>{}</b> {}", self.name, change)
+
+
 @pytest.fixture
 def published() -> Iterator[CapturedPublications]:
     with capture_publications() as captured:
@@ -74,6 +88,14 @@ def test_save_and_delete_publish_to_every_group(published: CapturedPublications)
 def test_html_goes_out_as_it_is(published: CapturedPublications) -> None:
     team = Team.objects.create(name="html <3")
     assert published[0].data == f'<li id="team-{team.pk}">html &lt;3</li>'
+
+
+@pytest.mark.django_db
+def test_decorated_twice_it_tells_groups_different_things(published: CapturedPublications) -> None:
+    both = Both.objects.create(name="b")
+    assert told(published) == [("json", {"name": "b"}), ("html", "<b>b</b> created")]
+    both.delete()
+    assert told(published)[2:] == [("json", {"name": "b"}), ("html", "<b>b</b> deleted")]
 
 
 @pytest.mark.django_db

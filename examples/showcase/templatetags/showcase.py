@@ -11,7 +11,7 @@ register = template.Library()
 TOKEN = re.compile(
     r"""(?P<comment>\#[^\n]*)
       | (?P<string>(?P<quote>\"{3}|\")[^\"]*(?P=quote))
-      | (?P<keyword>\b(?:class|def|from|if|import|in|not|while)\b)
+      | (?P<keyword>\b(?:class|def|else|for|from|if|import|in|not|return|while)\b)
       | (?P<number>\b\d+\b)
       | (?P<plain>\w+|.|\n)""",
     re.VERBOSE,

@@ -37,7 +37,7 @@ INCARNATION = "DJANGO_WS_INCARNATION"
 #: Seconds to drain when the supervisor has vanished: its workers are about to end, too.
 ORPHAN_DRAIN = 5.0
 
-#: Seconds without a worker until a gateway that stands alone says so.
+#: Seconds without a worker until a gateway that stands alone says so, or one of several listens.
 ALONE = 5.0
 
 _logger = logging.getLogger("django_ws.gateway")
@@ -56,8 +56,8 @@ class Gateway:
         self._started = time.time()
         self._terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
-        #: Seconds that the drain may take, once it is asked for.
-        self._stop: asyncio.Future[float] = self._loop.create_future()
+        #: Once it is asked for: seconds that the drain may take, and whether another one follows.
+        self._stop: asyncio.Future[tuple[float, bool]] = self._loop.create_future()
         self._config: asyncio.Future[GatewayConfig] = self._loop.create_future()
         self._registry: Registry | None = None
 
@@ -82,6 +82,9 @@ class Gateway:
             await registry.start()
         except (EndpointError, ServerError) as error:
             return self._failed(str(error))
+        if config.sharing == "more":
+            # Whoever connects meanwhile is served by those that are ready.
+            await self._until_ready(registry)
         try:
             server = Server(config, registry, self._counters)
             host, port = server.listen()
@@ -94,8 +97,15 @@ class Gateway:
         # What exists by now stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        await server.drain(await self._stop)
+        seconds, renewal = await self._stop
+        await server.drain(seconds, renewal=renewal)
         return 0
+
+    async def _until_ready(self, registry: Registry) -> None:
+        """Wait for a worker and the engine; but if none comes, somebody has to tell clients."""
+        deadline = self._loop.time() + ALONE
+        while not (registry.ready or self._stop.done()) and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
 
     # ------------------------------------------------------------------ orders
 
@@ -154,7 +164,7 @@ class Gateway:
                     if self._registry is not None:
                         self._registry.worker_died(incarnation)
                 case {"op": "drain", "seconds": float() | int() as seconds}:
-                    self._drain(seconds)
+                    self._drain(seconds, renewal=order.get("renewal") is True)
 
     def _on_unsent(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: main() sends the rest
@@ -177,9 +187,9 @@ class Gateway:
             return self._config.result().limits.drain_seconds
         return ORPHAN_DRAIN
 
-    def _drain(self, seconds: float | None = None) -> None:
+    def _drain(self, seconds: float | None = None, *, renewal: bool = False) -> None:
         if not self._stop.done():
-            self._stop.set_result(self._drain_timeout if seconds is None else seconds)
+            self._stop.set_result((self._drain_timeout if seconds is None else seconds, renewal))
 
     # ------------------------------------------------------------------ reports
 

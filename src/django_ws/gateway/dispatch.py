@@ -24,6 +24,7 @@ from ..wire.messages import (
     Refuse,
     Released,
     Reply,
+    Resumed,
     Retiring,
     SaveSnapshot,
     Unknown,
@@ -115,7 +116,7 @@ class Dispatch:
             case Join():
                 self._sessions.join(session, message)
             case Leave():
-                self._sessions.groups.leave(message.group, session)
+                self._sessions.leave(session, message.group)
             case Released():
                 session.given_back(message.snapshot)
             case Identity():
@@ -126,6 +127,8 @@ class Dispatch:
                 session.emit(message)
             case Reply():
                 session.reply(message)
+            case Resumed():
+                session.resumed(message)
 
     def from_publisher(self, identity: bytes, batch: ReplyBatch) -> Batch:
         """How a publisher's batch is worked off."""

@@ -1,28 +1,20 @@
-"""Groups of connections, in this gateway's memory, and what is on its way to their members."""
+"""Groups of connections, in this gateway's memory."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..group_patterns import Lookup
-from ..wire.messages import Position, Present, Publication, Recent
-from .engine.base import Engine, Failure
-from .shared import Shared
+from ..wire.messages import TEXT, Position, Present, Publication, Recent
+from .catching_up import CatchingUp, Joining
+from .deliveries import Deliveries
+from .engine.base import Done, Engine, Failure
+from .memberships import Memberships, added, removed
+from .shared import Shared, shared
 
-__all__ = ["Groups", "Joining", "Member", "Turn"]
-
-#: Called with how far a group had come when a connection became its member, and whether nothing is
-#: missing since the position it came with.
-Joining = Callable[[Position, bool], None]
-
-#: Publications that wait for a connection that hears first what came before.
-MAX_HELD = 1000
-
-#: Bytes to count for a delivery besides its payload.
-OVERHEAD = 64
+__all__ = ["Groups", "Joining", "Member"]
 
 
 class Member(Protocol):
@@ -32,91 +24,39 @@ class Member(Protocol):
         groups: of which it is a member; ``None`` for none.
         user: primary key of its user; empty for nobody.
         info: JSON that presence shows of it; empty for none.
+        accepted: whether ``on_connect`` has said yes; before, nobody is told of it.
     """
 
-    groups: set[str] | None
-    user: str
-    info: bytes
+    groups: Collection[str] | None
 
+    @property
+    def user(self) -> str: ...
+    @property
+    def info(self) -> bytes: ...
     @property
     def conn(self) -> int: ...
-    def send_shared(self, message: Shared) -> None: ...
-
-
-class Turn:
-    """What may be delivered before other things in the loop get theirs.
-
-    Args:
-        deliveries: how many messages.
-        size: bytes.
-    """
-
-    __slots__ = ("_deliveries", "_size")
-
-    def __init__(self, deliveries: int, size: int) -> None:
-        self._deliveries = deliveries
-        self._size = size
-
     @property
-    def over(self) -> bool:
-        """Whether it is used up."""
-        return self._deliveries <= 0 or self._size <= 0
-
-    def spend(self, deliveries: int, size: int) -> None:
-        """Use some of it."""
-        self._deliveries -= deliveries
-        self._size -= size
-
-    def take(self, most: int, size: int) -> int:
-        """Use it up for up to ``most`` deliveries of ``size`` bytes each; returns how many."""
-        if self.over:
-            return 0
-        count = min(most, self._deliveries, -(-self._size // (size + OVERHEAD)))
-        self.spend(count, count * (size + OVERHEAD))
-        return count
+    def accepted(self) -> bool: ...
+    def send_shared(self, message: Shared) -> None: ...
+    def missed(self, group: str, position: Position) -> None:
+        """Publications before that position may be missing: let a client know that can."""
 
 
-class _Delivery:
-    """A message on its way; ``done`` of its members have it."""
-
-    __slots__ = ("done", "members", "message")
-
-    def __init__(self, message: Shared, members: list[Member]) -> None:
-        self.message = message
-        self.members = members
-        self.done = 0
-
-
-class _Holding:
-    """A connection that becomes a member once it has what came before.
-
-    Attributes:
-        position: how far it has come.
-        waiting: what was published meanwhile; bounded, policy: dropped, and asked for again.
+class _Missed(NamedTuple):
+    """Lets a member know that something is missing, when its turn comes: not before what has been
+    published before.
     """
 
-    __slots__ = ("asked_again", "complete", "done", "member", "over", "position", "waiting")
+    member: Member
+    group: str
+    position: Position
 
-    def __init__(self, member: Member, position: Position, done: Joining | None) -> None:
-        self.member = member
-        self.position = position
-        self.done = done
-        self.complete = True
-        self.over = False
-        self.asked_again = False
-        self.waiting: list[Shared] = []
-
-    def hold(self, message: Shared) -> None:
-        """Keep a publication until those before it have come."""
-        if len(self.waiting) < MAX_HELD:
-            self.waiting.append(message)
-        else:
-            self.waiting.clear()
-            self.asked_again = True
+    def send_shared(self, message: Shared) -> None:
+        self.member.missed(self.group, self.position)
 
 
 class Groups:
-    """Who is in which group, and what is on its way to them. An empty group does not exist.
+    """Who is in which group. An empty group does not exist.
 
     Args:
         incarnation: this gateway's, with which ids of its connections begin.
@@ -124,7 +64,7 @@ class Groups:
         clock: seconds since the epoch.
 
     Attributes:
-        published: what has not reached all members yet.
+        deliveries: what is on its way to members.
         engine: hears who is there, and knows what was published before; set before the first use.
     """
 
@@ -134,10 +74,9 @@ class Groups:
         self._incarnation = incarnation
         self._options = options
         self._clock = clock
-        self._members: dict[str, dict[int, Member]] = {}
-        self._holding: dict[str, dict[int, _Holding]] = {}
-        # Bounded by whoever publishes: it delivers all before it takes anything more.
-        self.published: deque[_Delivery] = deque()
+        self._members: Memberships[Member] = Memberships()
+        self._late: CatchingUp[Member] = CatchingUp(self._history, self._caught_up)
+        self.deliveries = Deliveries()
 
     # ------------------------------------------------------------------ who is there
 
@@ -147,38 +86,37 @@ class Groups:
         member: Member,
         since: Position | None = None,
         done: Joining | None = None,
+        began: Joining | None = None,
+        *,
+        guess: bool = False,
     ) -> None:
         """Make a connection a member.
 
         Args:
             since: what was published after it comes first.
             done: called when it is a member, see :data:`Joining`.
+            began: called with the position after which its messages follow, before the first; once
+                more if something is missing between them.
+            guess: ``since`` may be another group's, if it is beyond this one.
         """
         conn = member.conn
-        if member.groups is None:
-            member.groups = set()
-        member.groups.add(group)
-        members = self._members.get(group)
-        if members is None:
-            members = self._members[group] = {}
+        if group not in self._members and group not in self._late:
             self.engine.subscribe(group)
-        new = conn not in members
-        options = self._options(group)
-        if options is not None and new and (options.presence or options.join_leave):
+        new = not self._members.has(group, conn)
+        if new and member.accepted and self._shows(group):
             self.engine.enter(group, self._present(member))
         if since is not None and new:
-            held = _Holding(member, since, done)
-            self._holding.setdefault(group, {})[conn] = held
-            self._catch_up(group, held)
+            member.groups = added(member.groups, group)
+            self._late.begin(group, member, since, done, began, guess)
             return
-        members[conn] = member
-        if done is not None:
-            self.engine.position(group, partial(_joined, done, True))
+        member.groups = added(member.groups, self._members.add(group, member))
+        for tell in (began, done):
+            if tell is not None:
+                self.engine.position(group, partial(_joined, tell, True))
 
     def leave(self, group: str, member: Member) -> None:
         """End a membership."""
-        if member.groups is not None:
-            member.groups.discard(group)
+        member.groups = removed(member.groups, group)
         self._remove(group, member.conn)
 
     def leave_all(self, member: Member) -> None:
@@ -188,31 +126,31 @@ class Groups:
             self._remove(group, member.conn)
 
     def changed(self, member: Member) -> None:
-        """What presence shows of a connection is another."""
+        """What presence shows of a connection is another; or it is accepted, and shown at last."""
+        if not member.accepted:
+            return
         for group in member.groups or ():
-            options = self._options(group)
-            if options is not None and options.presence and member.conn in self.members(group):
+            there = self._members.has(group, member.conn) or self._late.has(group, member.conn)
+            if there and self._shows(group):
                 self.engine.enter(group, self._present(member))
 
-    def _remove(self, group: str, conn: int) -> None:
-        held = self._holding.get(group, {}).pop(conn, None)
-        if held is not None:
-            held.over = True
-            if not self._holding[group]:
-                del self._holding[group]
-        members = self._members.get(group)
-        if members is None or (members.pop(conn, None) is None and held is None):
-            return
+    def _shows(self, group: str) -> bool:
+        """Whether anybody is told who is in the group."""
         options = self._options(group)
-        if options is not None and (options.presence or options.join_leave):
+        return options is not None and bool(options.presence or options.join_leave)
+
+    def _remove(self, group: str, conn: int) -> None:
+        late = self._late.remove(group, conn)
+        if not self._members.remove(group, conn) and not late:
+            return
+        if self._shows(group):
             self.engine.leave(group, self.id_of(conn))
-        if not members and group not in self._holding:
-            del self._members[group]
+        if group not in self._members and group not in self._late:
             self.engine.unsubscribe(group)
 
     def members(self, group: str) -> Mapping[int, Member]:
         """The connections in a group, by number."""
-        return self._members.get(group, {})
+        return {member.conn: member for member in self._members.of(group)}
 
     def id_of(self, conn: int) -> str:
         """What a connection is called among all of the project's."""
@@ -226,99 +164,35 @@ class Groups:
     def _present(self, member: Member) -> Present:
         return Present(self.id_of(member.conn), member.user, self._clock(), member.info)
 
-    # ------------------------------------------------------------------ what came before
+    def has_history(self, group: str) -> bool:
+        """Whether publications of a group have offsets."""
+        options = self._options(group)
+        return options is not None and options.history_size > 0
 
-    def _catch_up(self, group: str, held: _Holding) -> None:
-        self.engine.history(group, held.position, MAX_HELD, partial(self._caught_up, group, held))
+    def _history(self, group: str, since: Position, limit: int, done: Done[Recent]) -> None:
+        self.engine.history(group, since, limit, done)
 
-    def _caught_up(self, group: str, held: _Holding, found: Recent | Failure) -> None:
-        """Send what a connection has missed, and go on where that ends."""
-        if held.over:
-            return
-        if isinstance(found, Failure):
-            held.complete = False
-            self._begin(group, held, None)
-            return
-        held.complete = held.complete and found.complete
-        epoch = found.position.epoch
-        for each in found.publications:
-            held.member.send_shared(_shared(group, each, epoch))
-        if found.publications:
-            held.position = Position(found.publications[-1].offset, epoch)
-        else:
-            held.position = found.position
-        if held.position.offset < found.position.offset or held.asked_again:
-            held.asked_again = False
-            self._catch_up(group, held)
-        else:
-            self._begin(group, held, found.position)
-
-    def _begin(self, group: str, held: _Holding, position: Position | None) -> None:
-        """From now on it gets what is published."""
-        del self._holding[group][held.member.conn]
-        if not self._holding[group]:
-            del self._holding[group]
-        for message in held.waiting:
-            if (
-                position is None
-                or message.epoch != position.epoch
-                or (message.offset > position.offset or not message.offset)
-            ):
-                held.member.send_shared(message)
-                if message.offset:
-                    position = Position(message.offset, message.epoch)
-        self._members[group][held.member.conn] = held.member
-        if held.done is not None:
-            held.done(position or Position(0, ""), held.complete)
+    def _caught_up(self, group: str, member: Member) -> None:
+        self._members.add(group, member)
 
     # ------------------------------------------------------------------ publications
 
     def publish(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
-        """See :class:`.engine.base.Listener`. Leaves with :meth:`deliver`."""
-        members = self._members.get(group)
-        if members is None:
+        """See :class:`.engine.base.Listener`. Leaves with :meth:`.Deliveries.deliver`."""
+        if group not in self._members and group not in self._late:
             return
-        message = _shared(group, publication, epoch)
+        message = shared(group, publication, epoch)
         left_out = self.conn_of(exclude) if exclude else 0
-        chosen = [member for conn, member in members.items() if conn != left_out]
+        members = self._members.of(group)
+        chosen = [each for each in members if each.conn != left_out] if exclude else list(members)
         if chosen:
-            self.published.append(_Delivery(message, chosen))
-        if self._holding:
-            for held in self._holding.get(group, {}).values():
-                if held.member.conn != left_out:
-                    held.hold(message)
+            self.deliveries.add(message, chosen)
+        self._late.hold(message, left_out)
 
-    def send(self, message: Shared, members: list[Member]) -> None:
-        """Send a message to these, whatever groups they are in."""
-        if members:
-            self.published.append(_Delivery(message, members))
-
-    def deliver(self, turn: Turn) -> bool:
-        """Deliver what was published, as far as the turn goes. False if some is left."""
-        published = self.published
-        while published:
-            delivery = published[0]
-            message, done = delivery.message, delivery.done
-            count = turn.take(len(delivery.members) - done, len(message.data))
-            for member in delivery.members[done : done + count]:
-                member.send_shared(message)
-            delivery.done += count
-            if delivery.done < len(delivery.members):
-                return False
-            published.popleft()
-        return True
-
-
-def _shared(group: str, publication: Publication, epoch: str) -> Shared:
-    return Shared(
-        group,
-        publication.opcode,
-        publication.data,
-        publication.event,
-        publication.json,
-        publication.offset,
-        epoch if publication.offset else "",
-    )
+    def missed(self, group: str, position: Position) -> None:
+        """See :class:`.engine.base.Listener`. Who is to hear first what came before finds out."""
+        told = [_Missed(member, group, position) for member in self.members(group).values()]
+        self.deliveries.add(Shared(group, TEXT, b""), told)
 
 
 def _joined(done: Joining, complete: bool, position: Position | Failure) -> None:

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
-from ..wire.messages import Emit, Reply, Send
+from ..wire.messages import Emit, Position, Reply, Send
 from .shared import Shared
 
-__all__ = ["Outgoing"]
+__all__ = ["Item", "Membership", "Outgoing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The news that a connection is in a group, or no more.
+
+    Attributes:
+        position: after which the group's publications follow; ``None`` if it has left.
+        recovered: nothing is missing between what the client had and that position.
+    """
+
+    group: str
+    position: Position | None
+    recovered: bool = True
+
+
+Item = Send | Emit | Reply | Shared | Membership
 
 
 class Outgoing:
@@ -21,15 +39,15 @@ class Outgoing:
     __slots__ = ("_items", "close", "group_bytes")
 
     def __init__(self) -> None:
-        self._items: deque[Send | Emit | Reply | Shared] = deque()
+        self._items: deque[Item] = deque()
         self.group_bytes = 0
         self.close: tuple[int, str] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._items)
 
-    def add(self, message: Send | Emit | Reply) -> None:
-        """Append a message of the connection's own handler."""
+    def add(self, message: Send | Emit | Reply | Membership) -> None:
+        """Append what is the connection's own."""
         if self.close is None:
             self._items.append(message)
 
@@ -39,7 +57,7 @@ class Outgoing:
             self._items.append(message)
             self.group_bytes += len(message.data)
 
-    def take(self) -> Send | Emit | Reply | Shared:
+    def take(self) -> Item:
         """Remove the oldest."""
         item = self._items.popleft()
         if type(item) is Shared:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import msgspec
 
@@ -25,15 +26,29 @@ from ..wire.messages import (
     UseTicket,
 )
 from .engine.base import Engine, Failure
-from .groups import Member
-from .sessions import Sessions
+from .groups import Groups, Member
 from .shared import Shared
-from .tickets import UsedTickets
 
-__all__ = ["Requests"]
+__all__ = ["Addressee", "Connections", "Requests"]
 
 #: Bytes of a close frame's reason (RFC 6455 §5.5).
 MAX_REASON = 123
+
+
+class Addressee(Member, Protocol):
+    """What a request needs of a connection."""
+
+    def give_up(self, code: int, reason: str) -> None: ...
+
+
+class Connections(Protocol):
+    """What requests need of all connections; the methods are those of :class:`.Sessions`."""
+
+    @property
+    def groups(self) -> Groups: ...
+    def find(self, user: str, key: str, group: str, conn: int, /) -> Sequence[Addressee]: ...
+    def over(self, key: str, /) -> None: ...
+    def recheck(self, user: str, /) -> int: ...
 
 
 class Requests:
@@ -50,13 +65,15 @@ class Requests:
     engine: Engine
 
     def __init__(
-        self, sessions: Sessions, max_message: int, answer: Callable[[bytes, GatewayAnswer], None]
+        self,
+        sessions: Connections,
+        max_message: int,
+        answer: Callable[[bytes, GatewayAnswer], None],
     ) -> None:
         self._sessions = sessions
         self._groups = sessions.groups
         self._max_message = max_message
         self._answer = answer
-        self._tickets = UsedTickets()
 
     # ------------------------------------------------------------------ of Django processes
 
@@ -100,7 +117,11 @@ class Requests:
             case Recheck():
                 self.engine.spread(message, answer)
             case UseTicket():
-                answer(int(self._tickets.use(message.nonce, message.expires)))
+                self.engine.use_ticket(
+                    message.nonce,
+                    message.expires,
+                    lambda used: answer(_instead(used, int(used is True))),
+                )
             case GetHistory():
                 self.engine.history(message.group, message.since, message.limit, answer)
             case GetPosition():
@@ -122,6 +143,10 @@ class Requests:
         """See :class:`.engine.base.Listener`."""
         self._groups.publish(group, publication, epoch, exclude)
 
+    def missed(self, group: str, position: Position) -> None:
+        """See :class:`.engine.base.Listener`."""
+        self._groups.missed(group, position)
+
     def spread(self, message: Publish | Expel | Recheck) -> int:
         """See :class:`.engine.base.Listener`."""
         if isinstance(message, Publish):
@@ -131,10 +156,12 @@ class Requests:
             conn = self._groups.conn_of(message.exclude)
             found = self._sessions.find(message.user, "", "", 0)
             members: list[Member] = [each for each in found if each.conn != conn]
-            self._groups.send(shared, members)
+            self._groups.deliveries.add(shared, members)
             return len(members)
         if isinstance(message, Recheck):
             return self._sessions.recheck(message.user)
+        if message.over and message.session:
+            self._sessions.over(message.session)
         conn = self._groups.conn_of(message.id)
         if message.id and not conn:
             return 0  # another gateway's

@@ -17,7 +17,7 @@ from ..transport.replies import RepliesReceiver
 from ..wire.codec import ReplyBatch, WireError, decode_replies
 from ..wire.messages import PublisherMessage, Send, Unknown, WorkerMessage
 from .counters import Counters
-from .groups import Turn
+from .deliveries import Turn
 from .session import Session
 
 __all__ = ["Batch", "Fanout", "Replies", "Said"]

@@ -7,7 +7,7 @@ states and what leads from one to the next are in :mod:`.session_state`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableSet
+from collections.abc import Collection, MutableSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,16 +21,21 @@ from ..wire.messages import (
     Emit,
     Event,
     Message,
+    Position,
     Refuse,
     Release,
     Reply,
     Restore,
+    Resume,
+    Resumed,
     Send,
     Sequenced,
     Snapshot,
     size_of,
 )
-from .outgoing import Outgoing
+from .close_codes import of_status
+from .outgoing import Item, Membership, Outgoing
+from .returning import GONE, Returning
 from .session_state import (
     ACCEPTED,
     DEAF,
@@ -42,6 +47,7 @@ from .session_state import (
     after,
 )
 from .shared import Shared
+from .wanted import Wanted
 
 __all__ = ["Client", "Owner", "Session", "Windows", "Worker"]
 
@@ -66,6 +72,7 @@ class Client(Protocol):
     def send_shared(self, message: Shared) -> None: ...
     def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None: ...
     def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None: ...
+    def tell(self, news: Membership) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
     def resume(self) -> None: ...
 
@@ -75,11 +82,14 @@ class Worker(Protocol):
 
     Attributes:
         blocked: it takes nothing at the moment.
+        resumes: it can be asked whether a browser that is back may go on.
         stalled: sessions to :meth:`Session.resume` when it takes something again.
     """
 
     blocked: bool
 
+    @property
+    def resumes(self) -> bool: ...
     @property
     def stalled(self) -> MutableSet[Session]: ...
     def post(self, event: Event) -> None: ...
@@ -132,6 +142,8 @@ class Session:
         snapshot: what a new instance needs; as of the last acknowledgement.
         subprotocol: what was agreed; empty for none.
         user, key: as in :class:`.Accept`, whose ``session`` is the key.
+        wanted: from where on its client wants to hear its groups; ``None`` for one that hears
+            nothing about groups but their messages.
         restoring: loop time at which a worker was asked to continue it; 0 once it has answered.
         attempts: workers that died over it since one of them handled something of it.
         refused: a worker could not take it over, and no other one has been asked since.
@@ -150,6 +162,7 @@ class Session:
         "_outgoing",
         "_owner",
         "_received",
+        "_returning",
         "_window",
         "_windows",
         "address",
@@ -170,6 +183,7 @@ class Session:
         "unacked",
         "user",
         "verdict",
+        "wanted",
         "worker",
     )
 
@@ -192,7 +206,7 @@ class Session:
         self.worker: Worker | None = None
         self.seq = 1
         self.unacked: list[Sequenced] = [Connect(conn, 1, namespace, handshake)]
-        self.groups: set[str] | None = None
+        self.groups: Collection[str] | None = None
         self.info = b""
         self.snapshot = _NO_SNAPSHOT
         self.subprotocol = ""
@@ -202,6 +216,8 @@ class Session:
         self.attempts = 0
         self.refused = False
         self.adrift_since = 0.0
+        self.wanted: Wanted | None = None
+        self._returning: Returning | None = None
         self._windows = windows
         self._owner = owner
         self._deaf = True
@@ -236,6 +252,18 @@ class Session:
     def ending(self) -> bool:
         """Whether the browser is gone."""
         return self.state in ENDING
+
+    @property
+    def returning(self) -> bool:
+        """Whether a worker is asked if its browser may come back."""
+        return self._returning is not None
+
+    @property
+    def handled_seq(self) -> int:
+        """Seq of the last event that is handled; 0 if nobody needs to know any more."""
+        if self._deaf:
+            return 0  # what was in flight is dropped then, and not handled
+        return self.unacked[0].seq - 1 if self.unacked else self.seq
 
     @property
     def lag(self) -> int:
@@ -313,6 +341,9 @@ class Session:
         was = self.state
         self._step(Step.GONE)
         self._client = self._direct = self._outgoing = None
+        if self._returning is not None:
+            self._returning.lapse()
+            self._returning = None
         if was is State.WAITING or was is State.OVER:
             return
         self.seq += 1
@@ -320,6 +351,45 @@ class Session:
         self.unacked.append(event)
         if self._line is not None:
             self._line.post(event)
+
+    # ------------------------------------------------------------------ a browser that is back
+
+    def ask_to_resume(self, question: Returning) -> None:
+        """Let the handler decide whether a new connection may go on with this session."""
+        if self._returning is not None:
+            self._returning.lapse(replaced=True)
+        self._returning = question
+        if self._line is not None:
+            self._ask(self._line)
+
+    def withdraw(self, question: Returning) -> None:
+        """Nobody waits for the answer any more."""
+        if self._returning is question:
+            self._returning = None
+
+    def _ask(self, worker: Worker) -> None:
+        question = self._returning
+        if question is None:
+            return
+        if worker.resumes:
+            worker.post(Resume(self.conn, question.number, question.handshake, self.user))
+        else:
+            self._returning = None
+            question.lapse()
+
+    def resumed(self, message: Resumed) -> None:
+        """The handler has decided."""
+        question = self._returning
+        if question is not None and question.number == message.request:
+            self._returning = None
+            if message.status == GONE and not message.over:
+                question.lapse()
+            else:
+                if not message.status:
+                    self.handshake = question.handshake
+                question.answered(message)
+        if message.over and not self._deaf:
+            self.give_up(of_status(message.status), message.reason)
 
     # ------------------------------------------------------------------ towards the browser
 
@@ -344,6 +414,18 @@ class Session:
     def reply(self, message: Reply) -> None:
         """The answer to a call."""
         self._pass(message)
+
+    def tell(self, news: Membership) -> None:
+        """Tell a client that wants to know in which groups it is."""
+        if self._direct is not None:
+            self._direct.tell(news)
+        elif self._outgoing is not None:
+            self._outgoing.add(news)
+
+    def missed(self, group: str, position: Position) -> None:
+        """See :class:`.groups.Member`."""
+        if self.wanted is not None:
+            self.tell(Membership(group, position, recovered=False))
 
     def _pass(self, message: Emit | Reply) -> None:
         """As :meth:`send`, which is not to pay for what is rarer."""
@@ -470,6 +552,8 @@ class Session:
         """Its ``on_connect`` runs once more, in another worker, and joins them again."""
         self.groups = self._outgoing = None
         self.info = b""
+        if self.wanted is not None:
+            self.wanted.again()
 
     def refuse(self, refuse: Refuse) -> None:
         """``on_connect`` said no, or nobody could ask it, or take the connection over."""
@@ -518,6 +602,7 @@ class Session:
             worker.post(self._restore())
         for event in self.unacked:
             worker.post(event)
+        self._ask(worker)
         self.resume()
 
     def _restore(self) -> Restore:
@@ -533,6 +618,8 @@ class Session:
             self._received,
             self.ending and type(self.unacked[0]) is Disconnect,
             self.info,
+            self.user,
+            self.key,
         )
 
     def ask_back(self) -> None:
@@ -603,12 +690,14 @@ class Session:
         self._window = 0
 
 
-def _pass_on(item: Send | Emit | Reply | Shared, client: Client) -> None:
+def _pass_on(item: Item, client: Client) -> None:
     if isinstance(item, Shared):
         client.send_shared(item)
     elif isinstance(item, Send):
         client.send(item.opcode, item.data)
     elif isinstance(item, Emit):
         client.emit(item.name, item.data, item.attachments)
+    elif isinstance(item, Membership):
+        client.tell(item)
     else:
         client.reply(item.seq, item.code, item.data, item.attachments)

@@ -22,9 +22,12 @@ from ..wire.messages import (
     Revalidate,
 )
 from .counters import Counters
-from .groups import Groups, Turn
+from .deliveries import Turn
+from .groups import Groups, Joining
 from .index import Index
 from .laggards import Laggards
+from .outgoing import Membership
+from .recent import Recent
 from .session import Session, Windows
 from .session_state import State
 from .waiting import Waiting
@@ -36,6 +39,9 @@ logger = logging.getLogger("django_ws.gateway.workers")
 
 #: Workers that may die over the events of one connection; with the next one it is given up.
 ATTEMPTS = 2
+#: Seconds for which it is remembered, beyond what a handshake takes or a connection is without a
+#: worker, whose sessions have ended and whose users may have changed.
+REMEMBERED = 10.0
 #: Seconds after which the end of a worker is no longer put down to a connection's on_restore.
 SUSPICIOUS = 5.0
 
@@ -74,7 +80,8 @@ class Sessions:
         by_conn: those that are not over yet.
         by_user, by_key: of these those that are accepted, by :attr:`.Session.user` and
             :attr:`.Session.key`.
-        groups: their memberships; ``published`` is what has not reached all members yet.
+        groups: their memberships.
+        published: what has not reached all members yet.
         laggards: browsers that do not keep up with their groups.
         namespaces: of the newest ready worker.
         waiting: handshakes without a worker.
@@ -93,7 +100,7 @@ class Sessions:
         self.counters = counters
         self.groups = groups
         self._go_on = on_room
-        self.published = self.groups.published
+        self.published = groups.deliveries.waiting
         self.laggards = Laggards(loop, self._closed_slow, on_room)
         self.by_conn: dict[int, Session] = {}
         self.by_user = Index()
@@ -108,6 +115,9 @@ class Sessions:
         self._max_handshakes = limits.max_pending_handshakes or 2**31
         self._max_per_user = limits.max_connections_per_user
         self._hang_timeout = limits.hang_timeout or 1e9
+        remembered = REMEMBERED + max(limits.handshake_timeout or 60.0, limits.hang_timeout or 60.0)
+        self._over = Recent(remembered, loop.time)  # sessions of the web site, by their digests
+        self._rechecked = Recent(remembered, loop.time)  # users, with the newest connection by then
         self._workers = workers
         self._loop = loop
         self._homeless: dict[int, Session] = {}  # accepted connections that wait for a worker
@@ -136,8 +146,8 @@ class Sessions:
         return bool(self.laggards)
 
     def deliver(self, turn: Turn) -> bool:
-        """See :meth:`.Groups.deliver`."""
-        return self.groups.deliver(turn)
+        """See :meth:`.Deliveries.deliver`."""
+        return self.groups.deliveries.deliver(turn)
 
     def _closed_slow(self) -> None:
         self.counters["closed_slow"] += 1
@@ -196,6 +206,7 @@ class Sessions:
         session.accept(accept)
         worker.handshakes.discard(session.conn)
         self.identify(session, accept.user, accept.session)
+        self.groups.changed(session)  # what it has joined in on_connect
         if worker.health is Health.RETIRING:
             session.ask_back()
         self.dispatch()
@@ -215,19 +226,37 @@ class Sessions:
             if user and limit and self.by_user.count(user) > limit and not session.ending:
                 self.counters["closed_limit"] += 1
                 session.give_up(3504, "too many connections of this user")
+            self._look_again(session)
         if key != session.key:
             self.by_key.discard(session.key, session)
             self.by_key.add(key, session)
             session.key = key
+            if self._over.find(key) is not None and not session.ending:
+                session.give_up(4401, "logged out")  # while it was being let in
+
+    def over(self, key: str) -> None:
+        """A session of the web site has ended: close what turns out to be of it, too."""
+        self._over.add(key)
 
     def recheck(self, user: str) -> int:
         """Let workers look whether the connections of a user may stay. Returns how many it has."""
+        self._rechecked.add(user, self._last_conn)
         found = [session for session in self.by_user.find(user) if session.live]
         for session in found:
-            # One without a worker is looked at by the next one, when it takes it over.
-            if isinstance(session.worker, Worker) and session.worker.hello.wire >= 2:
-                session.worker.post(Revalidate(session.conn))
+            self._revalidate(session)
         return len(found)
+
+    def _look_again(self, session: Session) -> None:
+        """Its user may have changed while it was let in, or between two workers."""
+        newest = self._rechecked.find(session.user) if session.user else None
+        if newest is not None and session.conn <= newest:
+            self._revalidate(session)
+
+    @staticmethod
+    def _revalidate(session: Session) -> None:
+        # One without a worker is looked at by the next one, when it takes it over.
+        if isinstance(session.worker, Worker) and session.worker.hello.wire >= 2:
+            session.worker.post(Revalidate(session.conn))
 
     def join(self, session: Session, join: Join) -> None:
         """Make a connection a member; one that has ended only knows by name."""
@@ -238,9 +267,26 @@ class Sessions:
                 worker.post(Joined(session.conn, request, position.offset, position.epoch))
 
         session.expect()
-        self.groups.join(join.group, session, join.since, joined)
+        group, since, guess = join.group, join.since, False
+        began: Joining | None = None
+        if session.wanted is not None:
+            kept = self.groups.has_history(group)
+            if kept and since is None:
+                since, guess = session.wanted.take(group)
+
+            def began(position: Position, complete: bool) -> None:
+                told = position if kept else Position(0, "")
+                session.tell(Membership(group, told, complete or not kept))
+
+        self.groups.join(group, session, since, joined, began, guess=guess)
         if session.ending:
             self.groups.leave_all(session)
+
+    def leave(self, session: Session, group: str) -> None:
+        """End a membership."""
+        self.groups.leave(group, session)
+        if session.wanted is not None:
+            session.tell(Membership(group, None))
 
     def show(self, session: Session, info: bytes) -> None:
         """Take what presence is to show of a connection."""
@@ -293,7 +339,7 @@ class Sessions:
             else:
                 self._place(session)
         self.dispatch()
-        if self.groups.published:  # of those who have left
+        if self.published:  # of those who have left
             self._go_on()
 
     def _forget(self, session: Session) -> None:
@@ -314,6 +360,8 @@ class Sessions:
         if worker is not None and not session.refused:
             self._homeless.pop(session.conn, None)
             session.place(worker, now)
+            if session.live:
+                self._look_again(session)
         elif session.namespace not in self.namespaces and self.namespaces and not session.ending:
             session.give_up(1012, "service restart")
         else:
@@ -351,7 +399,8 @@ class Sessions:
         info = self.namespaces.get(session.namespace, NamespaceInfo())
         # It may be this connection that kills workers; the others shall not go on paying for it.
         restored = session.restoring and self._loop.time() - session.restoring < SUSPICIOUS
-        session.attempts = session.attempts + 1 if in_flight or restored else 0
+        doubtful = in_flight or restored or session.returning
+        session.attempts = session.attempts + 1 if doubtful else 0
         if session.ending:
             if session.attempts > ATTEMPTS:
                 logger.error("%d workers died over one on_close; abandoned", session.attempts)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-__all__ = ["Shared"]
+from ..wire.messages import Publication
+
+__all__ = ["Shared", "shared"]
 
 
 class Shared:
@@ -19,9 +21,20 @@ class Shared:
         event: name of the event; empty for a plain message.
         json: ``data`` is the JSON of a value that is no ``str``.
         offset, epoch: its place in the group's history; 0 and empty without one.
+        past: it comes from the history.
     """
 
-    __slots__ = ("_encodings", "data", "epoch", "event", "group", "json", "offset", "opcode")
+    __slots__ = (
+        "_encodings",
+        "data",
+        "epoch",
+        "event",
+        "group",
+        "json",
+        "offset",
+        "opcode",
+        "past",
+    )
 
     def __init__(
         self,
@@ -32,6 +45,7 @@ class Shared:
         json: bool = False,
         offset: int = 0,
         epoch: str = "",
+        past: bool = False,
     ) -> None:
         self.group = group
         self.opcode = opcode
@@ -40,6 +54,7 @@ class Shared:
         self.json = json
         self.offset = offset
         self.epoch = epoch
+        self.past = past
         self._encodings: dict[Hashable, bytes] = {}
 
     def encoded(self, kind: Hashable, encode: Callable[[Shared], bytes]) -> bytes:
@@ -53,3 +68,17 @@ class Shared:
         if found is None:
             found = self._encodings[kind] = encode(self)
         return found
+
+
+def shared(group: str, publication: Publication, epoch: str, past: bool = False) -> Shared:
+    """A publication that the engine delivers."""
+    return Shared(
+        group,
+        publication.opcode,
+        publication.data,
+        publication.event,
+        publication.json,
+        publication.offset,
+        epoch if publication.offset else "",
+        past,
+    )

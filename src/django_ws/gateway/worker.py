@@ -17,6 +17,7 @@ from ..wire.messages import (
     Hello,
     Message,
     Restore,
+    Resume,
     Role,
     Sequenced,
     size_of,
@@ -107,6 +108,11 @@ class Worker:
         self._number = 0
         self._unreceived: deque[tuple[int, int]] = deque()  # number and bytes of batches under way
         self._unreceived_bytes = 0
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it can be asked if a browser that is back may go on."""
+        return self.hello.resumes
 
     def pin(self, session: Session) -> None:
         """A session belongs here from now on."""
@@ -252,7 +258,7 @@ def _size(event: Event) -> int:
         return len(event.data) + OVERHEAD
     if isinstance(event, Call):
         return size_of(event) + OVERHEAD
-    if isinstance(event, Connect):
+    if isinstance(event, (Connect, Resume)):
         return len(event.handshake) + OVERHEAD
     if isinstance(event, Restore):
         return len(event.handshake) + len(event.snapshot.state) + OVERHEAD

@@ -9,13 +9,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
 from ..group_patterns import lookup
 from ..options import GatewayConfig
-from ..transport.addresses import EndpointError, may_connect
+from ..store.urls import parse
+from ..transport.addresses import EndpointError
 from ..transport.events import EventsSender
 from ..transport.replies import RepliesReceiver
 from ..wire.codec import ReplyBatch, encode
@@ -29,12 +30,14 @@ from ..wire.messages import (
     Role,
     Welcome,
 )
-from ..wire.projects import foreign_home
 from .counters import Counters
 from .dispatch import Dispatch
 from .drift import Drift
+from .engine.base import Engine
 from .engine.memory import Memory
+from .engine.redis import Redis
 from .groups import Groups
+from .introductions import Introductions
 from .publishers import Requests
 from .replies import Batch, Replies
 from .session import Session
@@ -51,8 +54,8 @@ DOUBT_AFTER = 1.0
 #: Seconds that joining may take, and workers that may be at it; then the oldest has to start anew.
 JOIN_TIMEOUT = 5.0
 MAX_JOINING = 64
-#: Dead incarnations to remember. They say Hello once more at most, so this is plenty.
-REMEMBERED = 1000
+#: Publications on their way to members beyond which the engine's next ones wait.
+MAX_PUBLISHED = 256
 
 
 class Registry:
@@ -88,15 +91,31 @@ class Registry:
         groups = Groups(incarnation, options, lambda: began + loop.time())
         self.sessions = Sessions(limits, self._workers, loop, self.counters, self._on_room, groups)
         requests = Requests(self.sessions, limits.max_outgoing, self._answer)
-        self._engine = Memory(
-            options, requests, clock=lambda: began + loop.time(), epoch=secrets.token_hex(8)
-        )
+        self._engine_timeout = limits.engine_timeout or float("inf")
+        self._engine: Engine
+        if config.engine:
+            self._engine = Redis(
+                parse(config.engine),
+                config.project,
+                incarnation,
+                options,
+                requests,
+                loop=loop,
+                counters=self.counters,
+                room=lambda: (
+                    len(groups.deliveries.waiting) < MAX_PUBLISHED and not self.sessions.held_up
+                ),
+                on_published=self._on_room,
+            )
+        else:
+            self._engine = Memory(
+                options, requests, clock=lambda: began + loop.time(), epoch=secrets.token_hex(8)
+            )
         groups.engine = requests.engine = self._engine
         self._dispatch = Dispatch(
             config.project, self.sessions, self, requests, self._answer, self.counters
         )
-        self._dead: OrderedDict[str, None] = OrderedDict()
-        self._refused: OrderedDict[str, None] = OrderedDict()  # whose refusal was logged
+        self._introductions = Introductions(config)
         self._link: RepliesReceiver | None = None
         self._replies: Replies | None = None
         self._looked = loop.time()
@@ -129,6 +148,7 @@ class Registry:
         if self.sessions:
             self.counters["on_close_abandoned"] += len(self.sessions)
             logger.warning("%d on_close not acknowledged in time", len(self.sessions))
+        await self._engine.drain(min(1.0, max(0.1, deadline - self._loop.time())))
 
     def close(self) -> None:
         """Close all sockets and remove their files."""
@@ -137,6 +157,7 @@ class Registry:
         for worker in list(self._workers.values()):
             self._drop(worker)
         self.sessions.laggards.close()
+        self._engine.close()
         if self._replies is not None:
             self._replies.close()
 
@@ -155,6 +176,11 @@ class Registry:
         return sum(
             worker.health is Health.READY and worker.accepting for worker in self._workers.values()
         )
+
+    @property
+    def ready(self) -> bool:
+        """Whether new connections would be served, and hear what is published."""
+        return self.workers > 0 and self._engine.away < self._engine_timeout
 
     # ------------------------------------------------------------------ what comes
 
@@ -218,52 +244,15 @@ class Registry:
         hello = batch.messages[0] if batch.messages else None
         if not isinstance(hello, Hello):
             return  # a beat of a worker whose Hello is still to come, or a predecessor's
-        if batch.sender in self._dead:
-            self._fence(identity, batch.sender, "it counts as dead here")
-        elif batch.project != self.config.project:
-            self._refuse(
-                batch.sender,
-                "a worker of the project %r at this gateway of %r: give each project sockets of "
-                "its own",
-                batch.project,
-                self.config.project,
-            )
-            self._fence(
-                identity,
-                batch.sender,
-                f"this gateway serves {self.config.project!r}: give each project sockets of its "
-                "own",
-            )
-        elif hello.home and self.config.home and hello.home != self.config.home:
-            self._refuse(batch.sender, "a worker: %s", foreign_home(hello.home, self.config.home))
-            self._fence(identity, batch.sender, foreign_home(self.config.home, hello.home))
-        elif not may_connect(hello.endpoint, self.config.push_socket):
-            self._refuse(
-                batch.sender,
-                "a worker at %s, which is not of %s: give gateway and workers the same "
-                "--push-socket",
-                hello.endpoint,
-                self.config.push_socket,
-            )
-            self._fence(
-                identity,
-                batch.sender,
-                f"its endpoint is not of {self.config.push_socket}; give gateway and workers the "
-                "same --push-socket",
-            )
-        else:
+        reason = self._introductions.objection(batch.sender, batch.project, hello)
+        if reason is None:
             try:
                 self._join(identity, batch.sender, hello)
             except EndpointError as error:
-                self._refuse(batch.sender, "a worker: %s", str(error))
-                self._fence(identity, batch.sender, str(error))
-
-    def _refuse(self, incarnation: str, why: str, *args: str) -> None:
-        """Say once why a worker is refused. It may be another one that uses its name, so its name
-        itself has no bad reputation from this."""
-        if incarnation not in self._refused:
-            _remember(self._refused, incarnation)
-            logger.error("refused " + why, *args)
+                self._introductions.refused(batch.sender, f"a worker: {error}")
+                reason = str(error)
+        if reason is not None:
+            self._fence(identity, batch.sender, reason)
 
     def _join(self, identity: bytes, incarnation: str, hello: Hello) -> None:
         joining = [w for w in self._workers.values() if w.health is Health.JOINING]
@@ -376,7 +365,7 @@ class Registry:
         sessions = list(worker.sessions.values())
         expected = worker.health is Health.RETIRING and not sessions
         self._drop(worker)
-        _remember(self._dead, worker.incarnation)
+        self._introductions.died(worker.incarnation)
         if kill:
             self._on_kill(worker.incarnation)
         if worker.confirmed and not expected:
@@ -434,9 +423,3 @@ class Registry:
                     worker.hello.pid,
                 )
         self.sessions.look()
-
-
-def _remember(names: OrderedDict[str, None], name: str) -> None:
-    names[name] = None
-    if len(names) > REMEMBERED:
-        names.popitem(last=False)

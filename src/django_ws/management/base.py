@@ -20,6 +20,7 @@ from .. import checks, conf
 from ..supervisor import pages
 from ..supervisor.child import python_command
 from ..supervisor.control import Channel
+from ..supervisor.gateways import shared
 from ..supervisor.plan import Plan, StartupError
 from ..supervisor.tree import Supervisor
 from ..transport.addresses import EndpointError
@@ -112,13 +113,14 @@ class ServerCommand(BaseCommand):
         )
 
     def _plan(self, settings: conf.Settings, listening: socket.socket | None) -> Plan:
-        gateway = settings.gateway if self.with_gateway else None
-        if gateway is not None and listening is not None:
+        gateway = settings.gateway
+        if listening is not None:
             gateway = msgspec.structs.replace(gateway, proxy_port=listening.getsockname()[1])
+        sub_sockets = settings.worker.sub_sockets[: settings.gateways]
         return Plan(
             worker_command=child_command(gevent=settings.worker.mode == "gevent"),
             workers=settings.workers,
-            gateway=gateway,
+            gateways=shared(gateway, sub_sockets) if self.with_gateway else (),
             gateway_command=python_command("-m", "django_ws.gateway"),
             wsgi_command=child_command() if listening is not None else (),
             wsgi_socket=listening.fileno() if listening is not None else -1,

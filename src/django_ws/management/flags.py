@@ -36,6 +36,12 @@ def add_link_flags(parser: ArgumentParser) -> None:
         help="ZeroMQ endpoint of the responses from Django "
         "(default: beside that of the events); workers take several, separated by commas.",
     )
+    group.add_argument(
+        "--engine",
+        metavar="URL",
+        help="Redis or Valkey that several gateways share, like redis://host:6379/0. Other "
+        "processes read the setting ENGINE, and a password does not belong here.",
+    )
 
 
 def add_gateway_flags(parser: ArgumentParser) -> None:
@@ -73,7 +79,8 @@ def add_worker_flags(parser: ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="N",
-        help="An elastic pool of at most N threads per worker (the default mode; 256).",
+        help="An elastic pool (the default mode): at most N hooks of a worker block at a time, 256 "
+        "by default. While N do, messages wait and new connections get 503.",
     )
     modes.add_argument(
         "--threaded",
@@ -119,7 +126,12 @@ def add_worker_flags(parser: ArgumentParser) -> None:
 def add_supervisor_flags(parser: ArgumentParser) -> None:
     """Add what only makes sense with both halves."""
     group = parser.add_argument_group("processes")
-    group.add_argument("--gateways", type=int, metavar="N", help="Gateway processes (only 1 yet).")
+    group.add_argument(
+        "--gateways",
+        type=int,
+        metavar="N",
+        help="Gateway processes on the same port (default: 1; more need an engine).",
+    )
     group.add_argument(
         "--wsgi",
         action="store_true",
@@ -140,6 +152,7 @@ def settings_flags(options: Mapping[str, object]) -> dict[str, object]:
         "sub_socket",
         "websocket_url",
         "socketio",
+        "engine",
         "mode",
         "workers",
         "gateways",

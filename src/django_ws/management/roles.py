@@ -6,6 +6,7 @@ import io
 import os
 import traceback
 
+import msgspec
 from django.core.management.base import (
     BaseCommand,
     CommandError,
@@ -14,6 +15,7 @@ from django.core.management.base import (
 )
 from django.db import connections
 
+from .. import conf
 from ..conf import Settings
 from ..supervisor.control import LAST_WORDS, Channel
 from ..supervisor.reload import files_of, loaded_files
@@ -47,11 +49,15 @@ def run_pages(settings: Settings, channel: Channel) -> int:
     Returns:
         The exit status.
     """
+    from .. import publisher
     from ..supervisor import edits
     from ..supervisor.pages import LISTEN_FD, serve
 
     if settings.reload:
         edits.watch(channel)
+    # What views publish goes to this command's own gateway, whatever its flags say.
+    sub_sockets = settings.worker.sub_sockets
+    publisher.configure(msgspec.structs.replace(conf.publisher(), sub_sockets=sub_sockets))
     return serve(int(os.environ[LISTEN_FD]), channel, settings.worker.limits.drain_seconds)
 
 

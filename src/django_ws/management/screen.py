@@ -40,6 +40,7 @@ class Screen:
     def __init__(self, command: BaseCommand, settings: Settings, verbosity: int) -> None:
         self._command = command
         self._settings = settings
+        self._namespaces = settings.worker.namespaces
         self._verbosity = verbosity
 
     def ready(self, host: str, port: int) -> None:
@@ -53,6 +54,8 @@ class Screen:
         ]
         if port:
             lines += self._addresses(f"[{host}]" if ":" in host else host, port)
+            if self._settings.gateways > 1:
+                lines.append(f"{self._settings.gateways} gateways on this port")
         lines += [self._workers(), self._links(), "Quit with CONTROL-C."]
         _show(self._command.stdout, "\n" + "\n".join(lines))
 
@@ -64,10 +67,14 @@ class Screen:
     def _addresses(self, host: str, port: int) -> list[str]:
         gateway = self._settings.gateway
         tls = "s" if gateway.certfile else ""
-        if gateway.websocket_url == DEFAULT_WEBSOCKET_URL:
-            lines = [f"WebSockets at ws{tls}://{host}:{port}/socket"]
-        else:
-            lines = [f"WebSockets at ws{tls}://{host}:{port}, paths {gateway.websocket_url}"]
+        base = f"ws{tls}://{host}:{port}"
+        own = {name: entry.url for name, entry in self._namespaces.items() if entry.url}
+        lines = []
+        if len(own) < len(self._namespaces):  # the others share one
+            shared = gateway.websocket_url
+            where = "/socket" if shared == DEFAULT_WEBSOCKET_URL else f", paths {shared}"
+            lines.append(f"WebSockets at {base}{where}")
+        lines += [f"WebSockets at {base}/{url} ({name})" for name, url in own.items()]
         if self._settings.wsgi:
             lines.append(f"Pages at http{tls}://{host}:{port}/")
         return lines

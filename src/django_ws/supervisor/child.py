@@ -60,11 +60,12 @@ class Child:
         command: what to execute.
         environment: variables on top of the supervisor's.
         inherit: descriptors that it gets besides its channel.
+        output: descriptor that it writes to; ``None`` for the supervisor's.
 
     Attributes:
         incarnation: 16 hexadecimal characters, never used twice.
         deadline: when it is killed if it is still there; on the monotonic clock.
-        endpoint: the ZeroMQ endpoint that it bound, once it has said so.
+        endpoint: the ZeroMQ endpoint that it bound, a worker's once it has said so.
         handled: messages that it has handled, as far as it has said so.
         reported: when it last said so, on the monotonic clock; 0 before it works.
         killed: SIGKILL is on its way.
@@ -79,6 +80,7 @@ class Child:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         inherit: Sequence[int] = (),
+        output: int | None = None,
     ) -> None:
         self.role = role
         self.incarnation = secrets.token_hex(8)
@@ -109,6 +111,8 @@ class Child:
                 env=variables,
                 pass_fds=(theirs.fileno(), *inherit),
                 stdin=subprocess.DEVNULL if role is Role.GATEWAY else None,
+                stdout=output,
+                stderr=output,
             )
         except BaseException:
             self.channel.close()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ..options import GatewayConfig
 from ..transport.files import remove_leftovers, sweep
 from .child import Child, Role, State
 from .plan import Plan
@@ -18,15 +17,11 @@ __all__ = ["Children"]
 
 
 class Children:
-    """The processes of a plan that have not been buried yet.
-
-    Attributes:
-        gateway_config: what the next gateway is started with.
-    """
+    """The processes of a plan that have not been buried yet."""
 
     def __init__(self, plan: Plan) -> None:
-        self.gateway_config: GatewayConfig | None = plan.gateway
         self._plan = plan
+        self._gateways = list(plan.gateways)
         self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
         # What was killed together with its supervisor.
@@ -48,8 +43,9 @@ class Children:
         match slot.role:
             case Role.GATEWAY:
                 child = Child(slot.role, plan.gateway_command)
-                config = msgspec.to_builtins(self.gateway_config)
-                child.channel.send({"op": "config", "config": config})
+                config = self._gateways[slot.index]
+                child.endpoint = config.sub_socket
+                child.channel.send({"op": "config", "config": msgspec.to_builtins(config)})
             case Role.WSGI:
                 listen = {
                     "DJANGO_WS_WSGI_FD": str(plan.wsgi_socket),
@@ -65,6 +61,15 @@ class Children:
         self._children.append(child)
         self._selector.register(child.channel, selectors.EVENT_READ, child)
         return child
+
+    def listens(self, port: int) -> None:
+        """A gateway has the port. All others that start from now on must have the same, also if any
+        would do, and share it with this one if there are several."""
+        several = len(self._gateways) > 1
+        self._gateways = [
+            msgspec.structs.replace(config, port=port, sharing="more" if several else "alone")
+            for config in self._gateways
+        ]
 
     def wait(self, signals: Signals, timeout: float) -> list[Child]:
         """Wait for a signal or a word. Returns the children that have something to say."""
@@ -126,10 +131,9 @@ class Children:
             child.channel.close()
 
     def _remove_files(self, child: Child) -> None:
-        config = self._plan.gateway
         if child.role is Role.WORKER:
             push = self._plan.push_socket
             for endpoint in {push, f"{push}.{child.incarnation}", child.endpoint}:
                 remove_leftovers(endpoint)
-        elif child.role is Role.GATEWAY and config is not None:
-            remove_leftovers(config.sub_socket)
+        elif child.role is Role.GATEWAY:
+            remove_leftovers(child.endpoint)

@@ -26,7 +26,7 @@ class Output(Protocol):
     """Where a supervisor's words go, besides its log."""
 
     def ready(self, host: str, port: int) -> None:
-        """Everything runs. Called once; ``port`` is 0 without a gateway."""
+        """Everything runs. Called once; ``port`` is 0 without gateways."""
 
     def failed(self, text: str) -> None:
         """New code does not start: words for whoever just wrote it."""
@@ -39,8 +39,8 @@ class Plan:
     Attributes:
         worker_command: what starts a worker.
         workers: how many.
-        gateway: its configuration; ``None`` for workers only.
-        gateway_command: what starts it.
+        gateways: the configuration of each; none for workers only.
+        gateway_command: what starts one.
         wsgi_command: what starts the child for the project's pages; empty for none.
         home: where the project is at home, for its processes (:func:`.conf.home`).
         push_socket: where workers bind, for cleaning up after killed ones.
@@ -57,7 +57,7 @@ class Plan:
 
     worker_command: tuple[str, ...]
     workers: int = 1
-    gateway: GatewayConfig | None = None
+    gateways: tuple[GatewayConfig, ...] = ()
     gateway_command: tuple[str, ...] = ()
     wsgi_command: tuple[str, ...] = ()
     home: str = ""

@@ -8,10 +8,9 @@ import os
 import signal
 import time
 
-import msgspec
-
 from .child import Child, Role, State, fate
 from .children import Children
+from .gateways import Relay
 from .plan import Output, Plan, StartupError
 from .renewal import Renewal
 from .signals import Signals
@@ -39,8 +38,8 @@ class Stage(enum.Enum):
 class Supervisor:
     """Runs the processes of a plan until it is told to stop.
 
-    SIGTERM and SIGINT: the gateway drains, then the workers stop, then :meth:`run` returns; a
-    second SIGINT kills. SIGHUP: the workers are replaced one by one.
+    SIGTERM and SIGINT: the gateways drain, then the workers stop, then :meth:`run` returns; a
+    second SIGINT kills. SIGHUP: the workers are replaced one by one. SIGUSR2: the gateways are.
     """
 
     def __init__(self, plan: Plan, output: Output) -> None:
@@ -53,16 +52,13 @@ class Supervisor:
         self._lateness = Lateness(plan.start_timeout)
         self._address = ("", 0)
         self._terminal = os.isatty(0)
-        self._gateway = Slot(Role.GATEWAY, start_at=0.0) if plan.gateway else None
-        # The others wait for the first, so that what is wrong is said once.
-        self._workers = [
-            Slot(Role.WORKER, index, float("inf") if index else 0.0)
-            for index in range(plan.workers)
-        ]
+        self._gateways = _slots(Role.GATEWAY, len(plan.gateways))
+        self._workers = _slots(Role.WORKER, plan.workers)
         self._pages = Slot(Role.WSGI, start_at=0.0) if plan.wsgi_command else None
         replaceable = [*self._workers, *([self._pages] if self._pages else [])]
-        self._slots = [*([self._gateway] if self._gateway else []), *replaceable]
+        self._slots = [*self._gateways, *replaceable]
         self._renewal = Renewal(plan, output, replaceable, self._workers, self._start)
+        self._relay = Relay(self._gateways, plan.drain_timeout)
 
     def run(self) -> None:
         """Start everything, and return when everything has stopped.
@@ -70,7 +66,13 @@ class Supervisor:
         Raises:
             StartupError: Something cannot be started; nothing is left running.
         """
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        numbers = (
+            signal.SIGTERM,
+            signal.SIGINT,
+            signal.SIGHUP,
+            signal.SIGUSR2,
+            signal.SIGCHLD,
+        )
         with Signals(*numbers) as signals:
             try:
                 while self._stage is not Stage.DONE:
@@ -83,6 +85,7 @@ class Supervisor:
         self._start_what_is_due(now)
         if self._stage is Stage.RUNNING:
             self._renewal.rolling.step(now)
+            self._relay.step(now)
         for child in self._children.wait(signals, self._next_time() - time.monotonic()):
             self._listen(child)
         now = time.monotonic()
@@ -145,7 +148,7 @@ class Supervisor:
         match message:
             case {"op": "ready"} if child.state is State.STARTING:
                 child.become(State.READY)
-                child.endpoint = str(message.get("endpoint", ""))
+                child.endpoint = str(message.get("endpoint", child.endpoint))
                 self._ready(child, message)
             case {"op": "failed", "message": str(text)} if child.state is State.STARTING:
                 self._cannot_start(child, text, message)
@@ -180,15 +183,12 @@ class Supervisor:
             host, port = message.get("host"), message.get("port")
             if isinstance(host, str) and isinstance(port, int):
                 self._address = (host, port)
-                # A gateway that takes its place must have the same port, also if any would do.
-                config = self._children.gateway_config
-                assert config is not None
-                self._children.gateway_config = msgspec.structs.replace(config, port=port)
+                self._children.listens(port)
         if self._stage is not Stage.STARTING:
             logger.info("The %s is ready.", child)
             return
-        for other in self._workers:
-            if child.role is Role.WORKER and other.child is None:
+        for other in self._slots:
+            if other.role is child.role and other.child is None:
                 other.start_at = 0.0
         if all(slot.ready for slot in self._slots):
             self._stage = Stage.RUNNING
@@ -232,8 +232,9 @@ class Supervisor:
     def _bury(self, child: Child, status: int, now: float) -> None:
         before = child.state
         self._children.bury(child, clean=status == 0)
-        if child.role is Role.WORKER and self._gateway and self._gateway.child:
-            self._gateway.child.channel.send({"op": "dead", "incarnation": child.incarnation})
+        for gateway in self._gateways:
+            if child.role is Role.WORKER and gateway.child is not None:
+                gateway.child.channel.send({"op": "dead", "incarnation": child.incarnation})
         slot = self._slot_of(child)
         if slot is None:
             return
@@ -245,7 +246,9 @@ class Supervisor:
                 self._output.failed(f"The new {child} could not start: it {fate(status)}.")
         else:
             slot.child = None
-        if self._stage is Stage.RUNNING and slot.child is None and slot.successor is None:
+        if self._relay.renews(child) and status == 0:
+            slot.start_at = now
+        elif self._stage is Stage.RUNNING and slot.child is None and slot.successor is None:
             delay = slot.backoff.next(now - child.started)
             slot.start_at = now + delay
             if not child.explained:
@@ -273,11 +276,19 @@ class Supervisor:
             else:
                 logger.info("SIGHUP: replacing the workers.")
                 self._renewal.all()
+        elif number == signal.SIGUSR2 and self._stage is Stage.RUNNING:
+            logger.info("SIGUSR2: renewing the gateways.")
+            self._relay.begin()
 
     def _begin_to_stop(self, now: float) -> None:
         self._stage = Stage.STOPPING
         self._renewal.rolling.cancel()
         self._stop = Stop(self._plan, self._children, now)
+
+
+def _slots(role: Role, number: int) -> list[Slot]:
+    """Places of which the others wait for the first, so that what is wrong is said once."""
+    return [Slot(role, index, float("inf") if index else 0.0) for index in range(number)]
 
 
 def _log_again(name: str, level: int, text: str) -> None:

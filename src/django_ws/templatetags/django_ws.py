@@ -1,21 +1,34 @@
-"""``{% load django_ws %}``: URLs of WebSockets for pages."""
+"""``{% load django_ws %}``: what pages need in order to connect, and to miss nothing."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from django import template
 from django.http import HttpRequest
 from django.template.context import Context
+from django.templatetags.static import static
 from django.urls import NoReverseMatch
 from django.utils.regex_helper import normalize
+from django.utils.safestring import SafeString, mark_safe
 
-from django_ws import conf, tickets
+from django_ws import conf, publishing, tickets
 from django_ws.conf_problems import nearest
+from django_ws.exceptions import PublishError
+from django_ws.publications import Position
 from django_ws.wire.identity import session_digest
 
-__all__ = ["ws_ticket", "ws_url"]
+__all__ = ["ws_client_url", "ws_position", "ws_ticket", "ws_url"]
+
+#: Characters that could end a script element, as of ``django.utils.html.json_script``.
+_ESCAPES = {ord(">"): "\\u003E", ord("<"): "\\u003C", ord("&"): "\\u0026"}
+
+#: Stands for a position that nobody could tell: whoever connects from there hears that something
+#: may be missing, and loads anew.
+_UNKNOWN = Position(0, "unknown")
 
 register = template.Library()
 
@@ -62,6 +75,66 @@ def ws_ticket(context: Context, namespace: str = "", max_age: float = 60) -> str
     session = getattr(request, "session", None)
     digest = session_digest(session.session_key or "") if session is not None else ""
     return tickets.sign(request.user, max_age, namespace, digest)
+
+
+@register.simple_tag
+def ws_client_url() -> str:
+    """``import { Socket } from "{% ws_client_url %}"``: where the browser's client is.
+
+    A static file of this app, so the app is in ``INSTALLED_APPS``.
+    """
+    return static("django_ws/client.min.js")
+
+
+@register.simple_tag
+def ws_position(*places: object) -> SafeString:
+    """``since: {% ws_position position %}``: from where on the page wants publications.
+
+    Args:
+        places: positions, which the view has asked for *before* it queried, or names of groups,
+            whose position then is that of now: right only for pages that query afterwards. Lists
+            of such count as their items. A position does not say of which group it is, so it is
+            good for pages of one group; for several give names, or pairs of name and position.
+
+    Returns:
+        JSON for a script: an object; of several, a list. Where no gateway answers, a position from
+        which on the page hears that something may be missing.
+    """
+    found = [_since(place) for place in _flat(places)]
+    data = json.dumps(found[0] if len(found) == 1 else found)
+    return mark_safe(data.translate(_ESCAPES))
+
+
+def _flat(places: Iterable[object]) -> Iterable[object]:
+    for place in places:
+        if isinstance(place, (list, set)):
+            yield from _flat(place)
+        else:
+            yield place
+
+
+def _since(place: object) -> dict[str, object]:
+    group = ""
+    match place:
+        case str():
+            group, position = str(place), _position(str(place))
+        case (str() as name, Position() as position):
+            group = str(name)
+        case Position() as position:
+            pass
+        case _:
+            raise template.TemplateSyntaxError(
+                f"{{% ws_position %}} takes positions and names of groups, not {place!r}"
+            )
+    since: dict[str, object] = {"offset": position.offset, "epoch": position.epoch}
+    return {"group": group, **since} if group else since
+
+
+def _position(group: str) -> Position:
+    try:
+        return publishing.position(group)
+    except PublishError:
+        return _UNKNOWN
 
 
 def _base(request: HttpRequest | None) -> str:

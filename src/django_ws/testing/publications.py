@@ -6,20 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import overload
 
-import msgspec
-from django.db import connections
-
 from .. import publications
-from ..deferral import Deferred, only_of_a_test
-from ..outlet import set_outlet
 from ..publications import Publication
 from ..wire import messages as wire
-from ..wire.codec import encode
-from ..wire.messages import Expel, GetHistory, GetPresence, Publish, PublisherMessage
+from ..wire.messages import Publish
+from .gateway import local_gateway
 
 __all__ = ["CapturedPublications", "capture_publications"]
 
-#: Nothing has an offset in a test: no gateway counts.
+#: What was captured has no offset: positions are what the code under test asks for.
 NOWHERE = wire.Position(0, "test")
 
 
@@ -32,8 +27,10 @@ class CapturedPublications(Sequence[Publication]):
 
     def __init__(self) -> None:
         self._found: list[Publication] = []
-        # Published before; kept, so that no new one has the id of one that is gone.
-        self._earlier = list(_deferred())
+        self._gateway = local_gateway()
+        self._gateway.commit()  # what was published before does not count
+        self._gateway.watch(self._watch)
+        self._release = self._gateway.held_by(self, lambda: None)
 
     def clear(self) -> None:
         """Forget what was published so far."""
@@ -60,42 +57,17 @@ class CapturedPublications(Sequence[Publication]):
     def __repr__(self) -> str:
         return f"<CapturedPublications {list(self)!r}>"
 
+    def _watch(self, message: Publish) -> None:
+        self._found.append(publications.published(message, NOWHERE))
+
     def _settle(self) -> None:
-        earlier = set(map(id, self._earlier))
-        for deferred in list(_deferred()):
-            if id(deferred) not in earlier:
-                deferred()
+        if self._release.alive:
+            self._gateway.commit()
 
-    # ------------------------------------------------------------------ Outlet
-
-    def send(self, messages: Sequence[PublisherMessage]) -> None:
-        """Remember publications."""
-        self._found.extend(
-            publications.published(each, NOWHERE) for each in messages if isinstance(each, Publish)
-        )
-
-    def ask(self, requests: Sequence[PublisherMessage], timeout: float) -> list[list[msgspec.Raw]]:
-        """Answer as a gateway without histories, presence and connections does."""
-        self.send(requests)
-        return [[msgspec.Raw(encode(_answer(each))) for each in requests]]
-
-
-def _answer(request: PublisherMessage) -> object:
-    if isinstance(request, GetHistory):
-        return wire.Recent([], NOWHERE, False)
-    if isinstance(request, GetPresence):
-        return []
-    return 0 if isinstance(request, Expel) else NOWHERE
-
-
-def _deferred() -> Iterator[Deferred[object]]:
-    """What waits for commits that only Django's ``TestCase`` keeps from happening."""
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block and only_of_a_test(connection):
-            for entry in connection.run_on_commit:
-                callback = entry[1]
-                if isinstance(callback, Deferred):
-                    yield callback
+    def _end(self) -> None:
+        self._settle()
+        self._gateway.unwatch(self._watch)
+        self._release()
 
 
 @contextmanager
@@ -106,9 +78,7 @@ def capture_publications() -> Iterator[CapturedPublications]:
     without; what was rolled back does not count.
     """
     captured = CapturedPublications()
-    before = set_outlet(captured)
     try:
         yield captured
-        captured._settle()
     finally:
-        set_outlet(before)
+        captured._end()

@@ -14,11 +14,22 @@ from .files import FileId, find, is_served
 from .monitor import Monitor
 from .sockets import new_socket, wait
 
-__all__ = ["RepliesReceiver", "RepliesSender"]
+__all__ = ["RepliesReceiver", "RepliesSender", "is_there"]
 
 
 #: Seconds between looks whether a gateway's socket has appeared, for who waits for it.
 _LOOK = 0.02
+
+
+def is_there(endpoint: str) -> bool:
+    """Whether a gateway of this user has a replies endpoint; over tcp that only shows by trying."""
+    path = ipc_path(endpoint)
+    if not path:
+        return True
+    try:
+        return find(path) is not None and is_served(path)
+    except EndpointError:
+        return False
 
 
 class RepliesReceiver:

@@ -61,6 +61,8 @@ __all__ = [
     "Released",
     "Reply",
     "Restore",
+    "Resume",
+    "Resumed",
     "Retiring",
     "Revalidate",
     "Role",
@@ -239,6 +241,7 @@ class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
         window: bytes of the send window that are used up.
         ended: only its :class:`Disconnect` follows, so ``on_restore`` does not run.
         info: as of :class:`Info`.
+        user, session: as of :class:`Accept`, or of the last :class:`Identity`.
     """
 
     conn: int
@@ -251,6 +254,8 @@ class Restore(msgspec.Struct, array_like=True, tag=7, gc=False):
     window: int
     ended: bool
     info: bytes = b""
+    user: str = ""
+    session: str = ""
 
 
 class Revalidate(msgspec.Struct, array_like=True, tag=8, gc=False):
@@ -299,10 +304,28 @@ class Call(msgspec.Struct, array_like=True, tag=10, gc=False):
     answer: bool = False
 
 
+class Resume(msgspec.Struct, array_like=True, tag=11, gc=False):
+    """The browser is back by another connection: may it have the session?
+
+    Not an event: it has no seq, and takes its turn behind what came before. Answered by
+    :class:`Resumed`. Only for workers whose :class:`Hello` says ``resumes``.
+
+    Attributes:
+        request: counts these questions of a gateway.
+        handshake: of the new connection.
+        user: whose session it is, as in :class:`Accept`.
+    """
+
+    conn: int
+    request: int
+    handshake: bytes
+    user: str
+
+
 #: Events that have a sequence number and are acknowledged by it.
 Sequenced = Connect | Message | Disconnect | Call
 
-Event = Welcome | Sequenced | Confirm | Release | Restore | Revalidate | Joined
+Event = Welcome | Sequenced | Confirm | Release | Restore | Revalidate | Joined | Resume
 
 
 # ---------------------------------------------------------------- replies: worker -> gateway
@@ -337,6 +360,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
         wire: the newest version that the worker speaks. ``Hello`` itself travels in a batch of
             version 1, which every gateway reads; the gateway answers in the newest that both
             know, and what follows from either side has that.
+        resumes: it knows :class:`Resume`.
         home: base directory and settings module, between them a space; empty if the project has
             a name of its own, or the worker does not tell. Both ends must have the same.
     """
@@ -349,6 +373,7 @@ class Hello(msgspec.Struct, array_like=True, tag=1):
     fingerprints: dict[str, str] = {}
     wire: int = 1
     home: str = ""
+    resumes: bool = False
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag=2, gc=False):
@@ -501,6 +526,22 @@ class Reply(msgspec.Struct, array_like=True, tag=16, gc=False):
     attachments: list[bytes] = []
 
 
+class Resumed(msgspec.Struct, array_like=True, tag=17, gc=False):
+    """The answer to a :class:`Resume`.
+
+    Attributes:
+        request: of the question.
+        status: 0 for yes; else why not, as in :class:`Refuse`.
+        over: the session ends with this refusal; else another client may still have it.
+    """
+
+    conn: int
+    request: int
+    status: int
+    reason: str
+    over: bool
+
+
 #: What a worker says.
 WorkerMessage = (
     Hello
@@ -519,6 +560,7 @@ WorkerMessage = (
     | Info
     | Emit
     | Reply
+    | Resumed
 )
 
 
@@ -552,6 +594,7 @@ class Expel(msgspec.Struct, array_like=True, tag=33, gc=False):
         user, session: as in :class:`Accept`.
         group: of which it is a member.
         id: the connection's.
+        over: the session has ended: whoever is found to be of it in a moment is closed, too.
     """
 
     request: int
@@ -561,6 +604,7 @@ class Expel(msgspec.Struct, array_like=True, tag=33, gc=False):
     id: str
     code: int
     reason: str
+    over: bool = False
 
 
 class GetHistory(msgspec.Struct, array_like=True, tag=34, gc=False):

@@ -16,6 +16,7 @@ from ..base import WebSocketHandler
 from ..deferral import defer, in_transaction
 from ..exceptions import ConnectionClosed, MessageTooBig, SendTimeout
 from ..publications import Position
+from ..staying import LOGGED_OUT
 from ..wire import messages as wire
 from ..wire.codec import decode_handshake
 from ..wire.messages import (
@@ -43,9 +44,9 @@ from ..wire.messages import (
 )
 from . import hygiene
 from .handover import Handover
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, Stranger
 from .link import GatewayLink
-from .payloads import Payload, pack
+from .payloads import Payload, pack, pack_info
 from .request import HandshakeRequest
 
 if TYPE_CHECKING:
@@ -56,9 +57,6 @@ __all__ = ["Link", "Runner", "WorkerConnection"]
 
 #: Seconds to wait for a gateway that makes a connection a member.
 JOIN_TIMEOUT = 1.0
-
-#: Bytes of what presence shows of a connection.
-MAX_INFO = 4096
 
 
 class Runner(Protocol):
@@ -111,6 +109,10 @@ class WorkerConnection:
         over: the last hook has run, so an event that comes all the same is dropped.
         unconfirmed: bytes sent and not confirmed; guarded by the link's lock.
         loaded_request: :attr:`request`, if anybody has asked for it.
+        owner: user and session, as of :class:`.Accept`; empty while it is not accepted.
+        user_seen: tells the state in which its user was seen last; the revalidation's.
+        user_changes: ``on_user_changed`` is to run; set by whoever asks for that, cleared by the
+            thread that runs it.
         thread: what the executor needs in order to find the stack of the running hook.
         hook_started: ``time.monotonic()`` at which the running hook began; 0 while none runs.
     """
@@ -124,9 +126,11 @@ class WorkerConnection:
         "_info",
         "_joins",
         "_kwargs",
+        "_on_trial",
         "_positions",
         "_waker",
         "asked",
+        "asked_event",
         "busy",
         "close_code",
         "close_reason",
@@ -143,11 +147,14 @@ class WorkerConnection:
         "loaded_request",
         "namespace",
         "over",
+        "owner",
         "queue",
         "runner",
         "subprotocol",
         "thread",
         "unconfirmed",
+        "user_changes",
+        "user_seen",
     )
 
     def __init__(
@@ -173,6 +180,9 @@ class WorkerConnection:
         self.closing = False
         self.closed_here = False
         self.over = False
+        self.owner = ("", "")
+        self.user_seen = 0
+        self.user_changes = False
         self.close_code: int | None = None
         self.close_reason = ""
         self.subprotocol: str | None = None
@@ -180,6 +190,7 @@ class WorkerConnection:
         self.unconfirmed = 0
         self.hook_started = 0.0
         self.asked = 0  # seq of the call that is to be answered
+        self.asked_event = False  # it is an event
         self._info = b""
         self._joins = 0  # guarded by the link's lock
         self._positions: dict[int, Position] = {}  # by request; each a single dict operation
@@ -187,6 +198,7 @@ class WorkerConnection:
         # User and session as the gateway knows them, if this worker has told it.
         self._identity: tuple[str, str] | None = None
         self._kwargs: Mapping[str, Any] | None = None
+        self._on_trial = False  # the handshake may be somebody else's
         self.loaded_request: HandshakeRequest | None = None
         # What a hook sends before the connection is accepted; bounded by the largest message a
         # handler may send, guarded by the link's lock.
@@ -216,6 +228,43 @@ class WorkerConnection:
             url = conf.namespace_url(self.namespace)
             self._kwargs = captured if url is None else url.kwargs(captured)
         return self._kwargs
+
+    def come_back(self, handshake: bytes) -> tuple[bytes, HandshakeRequest]:
+        """The browser is back with another handshake; returns what it had before.
+
+        A user who does not come from the session's cookie stays: a ticket is used up.
+        """
+        before = self._handshake, self.request
+        self._on_trial = True
+        self._handshake = handshake
+        self.loaded_request = before[1].continued(self.handshake)
+        return before
+
+    def undo(self, before: tuple[bytes, HandshakeRequest]) -> None:
+        """It was somebody else's."""
+        self._handshake, self.loaded_request = before
+
+    def is_back(self) -> None:
+        """What became of it is decided."""
+        self._on_trial = False
+
+    def recognize(self, user: str) -> None:
+        """Check that a browser that is back is its user's.
+
+        Args:
+            user: whose connection it is, as gateways call them; empty for nobody.
+
+        Raises:
+            Stranger: It is another one's, or nobody's any more.
+        """
+        handshake = self.handshake
+        ticket = tickets.find(handshake.query, handshake.auth)
+        bearer = tickets.bearer(ticket) if ticket else ""
+        found = self.request.identity()[0]
+        if user and any(each and each != user for each in (bearer, found)):
+            raise Stranger(403, "this session is another user's")
+        if user and not found:
+            raise Stranger(401, "not logged in any more")
 
     def resolves(self) -> bool:
         """Whether the URL's converters take what the gateway found by their patterns alone."""
@@ -295,6 +344,7 @@ class WorkerConnection:
         payload = pack(list(args))
         if payload.attachments and self.handshake.kind == "plain":
             raise TypeError("bytes cannot be in an event for a plain client: use send()")
+        self._check_bytes(payload, True)
         message = Emit(self.conn, event, *payload)
         size = size_of(message)
         if size > self.executor.max_outgoing:
@@ -307,15 +357,21 @@ class WorkerConnection:
         Args:
             code: 0 for success; else ``value`` has words.
         """
-        seq, self.asked = self.asked, 0
+        seq = self.asked
         if not seq or self.closing:
             return
         payload = Payload(str(value).encode(), []) if code else pack(value)
+        self._check_bytes(payload, self.asked_event)
         message = Reply(self.conn, seq, code, *payload)
         size = size_of(message)
         if size > self.executor.max_outgoing:
             raise MessageTooBig(size, self.executor.max_outgoing, "an answer")
+        self.asked = 0  # not before: what cannot be encoded is answered by an error
         self._send(message, size)
+
+    def _check_bytes(self, payload: Payload, arguments: bool) -> None:
+        if payload.mixed(arguments) and self.handshake.kind == "v1":
+            raise TypeError("bytes go alone to this client: as an event's only argument, or answer")
 
     def _put_aside(self, reply: WorkerMessage) -> bool:
         """Keep what is to follow the acceptance. False if that has just been said."""
@@ -419,21 +475,20 @@ class WorkerConnection:
         return json.loads(self._info) if self._info else None
 
     def show(self, info: object) -> None:
-        data = pack(info).data
-        if len(data) > MAX_INFO:
-            raise ValueError(f"info has {len(data)} bytes, over the limit of {MAX_INFO}")
+        data = pack_info(info)
         if data != self._info:
             self._info = data
             if self.link.version >= 2:
-                self._put(Info(self.conn, data))
+                # Ahead of the acceptance, with which its groups hear of it.
+                self._put(Info(self.conn, data), aside=False)
 
     def first(self) -> bool:
         """Whether the message at hand is the connection's first; from now on none is."""
         before, self.lifecycle.opened = self.lifecycle.opened, True
         return not before
 
-    def _put(self, reply: WorkerMessage) -> None:
-        if self._buffer is None or not self._put_aside(reply):
+    def _put(self, reply: WorkerMessage, aside: bool = True) -> None:
+        if not (aside and self._buffer is not None and self._put_aside(reply)):
             self.link.put(reply)
             self.executor.sent(self.link)
             if self.link.congested:
@@ -470,6 +525,9 @@ class WorkerConnection:
         try:
             if self.loaded_request is not None or hygiene.thread.saves_sessions:
                 self.request.end_hook(failed)
+                # A stranger's cookie says nothing about the connection.
+                if self.request.lost and self.owner[1] and not self._on_trial:
+                    self.close(*LOGGED_OUT)
         finally:
             if hygiene.thread.dirty:
                 hygiene.tidy()
@@ -518,7 +576,7 @@ class WorkerConnection:
 
     def accept(self, user: str, session: str) -> None:
         """It said yes; what it sent goes out behind that."""
-        self._identity = (user, session)
+        self._identity = self.owner = (user, session)
         with self.link.lock:
             # Other threads may be sending, and nothing may overtake what they sent before.
             buffer, self._buffer = self._buffer or [], None
@@ -527,7 +585,7 @@ class WorkerConnection:
     def identify(self, user: str, session: str) -> None:
         """Tell the gateway whose connection it is, if that has changed with a hook."""
         if self._identity != (user, session) and self.link.version >= 2:
-            self._identity = (user, session)
+            self._identity = self.owner = (user, session)
             self.link.put(Identity(self.conn, user, session))
 
     def let_in_and_close(self, code: int, reason: str) -> None:
@@ -567,6 +625,7 @@ class WorkerConnection:
         self.groups = frozenset(event.groups)
         self.unconfirmed = event.window
         self._info = event.info
+        self.owner = (event.user, event.session)
 
     def stack(self) -> str:
         """Where the running hook is, as a traceback has it; for logs."""

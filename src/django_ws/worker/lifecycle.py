@@ -18,7 +18,7 @@ from .. import auth
 from ..base import Connection, InvalidMessage, WebSocketHandler
 from ..exceptions import ConnectionClosed, Reject, RequestError
 
-__all__ = ["Call", "Host", "Lifecycle", "Refusal"]
+__all__ = ["Call", "Host", "Lifecycle", "Refusal", "Stranger"]
 
 logger = logging.getLogger("django_ws.handler")
 
@@ -44,21 +44,34 @@ class Host(Connection, Protocol):
         """
 
 
+class Stranger(Reject):
+    """Somebody else wants to go on with a connection."""
+
+
 class Check:
     """The check of who may connect, as the hook ``authorize`` runs it.
 
     Attributes:
         then: the hook that is next.
         ran: it came to its end, and found nothing.
+        known: who it is was found out.
     """
 
-    __slots__ = ("_handler", "_host", "ran", "then")
+    __slots__ = ("_handler", "_host", "_recognize", "known", "ran", "then")
 
-    def __init__(self, handler: WebSocketHandler, host: Host, then: str) -> None:
+    def __init__(
+        self,
+        handler: WebSocketHandler,
+        host: Host,
+        then: str,
+        recognize: Callable[[], None] | None = None,
+    ) -> None:
         self._handler = handler
         self._host = host
+        self._recognize = recognize
         self.then = then
         self.ran = False
+        self.known = False
 
     def __call__(self) -> None:
         """Find out who it is, and whether they may.
@@ -68,12 +81,16 @@ class Check:
         """
         handler = self._handler
         user = None
-        if _authenticates(type(handler)):
+        # A user who has changed has the same token as before, which may be too old by now.
+        if self.then != "on_user_changed" and _authenticates(type(handler)):
             user = handler.authenticate()
             if user is not None:
                 handler.user = user
         if user is None and self.then == "on_connect":
             self._host.ticket_user()
+        if self._recognize is not None:
+            self._recognize()
+        self.known = True
         auth.authorize(handler)
         self.ran = True
 
@@ -89,10 +106,12 @@ class Refusal(Exception):
         status: HTTP status.
         reason: for the status line and the body.
         close: the browser is to be let in, and closed at once with this code; 0 if it is not.
+        stranger: it was somebody else who wanted to go on with the connection.
     """
 
-    def __init__(self, status: int, reason: str, close: int = 0) -> None:
+    def __init__(self, status: int, reason: str, close: int = 0, *, stranger: bool = False) -> None:
         super().__init__(f"{status} {reason}".rstrip())
+        self.stranger = stranger
         self.status = status
         self.reason = reason
         self.close = close
@@ -167,6 +186,17 @@ class Lifecycle:
             return "authorize", (Check(self.handler, self.host, "on_restore"),)
         return "on_restore", ()
 
+    def resume(self, recognize: Callable[[], None]) -> Call:
+        """The browser is back by another connection, whose handshake the host has by now.
+
+        Args:
+            recognize: raises :exc:`Stranger` if it is somebody else's.
+
+        Raises:
+            Refusal: From :meth:`returned` and :meth:`raised`, as of :meth:`connect`.
+        """
+        return "authorize", (Check(self.handler, self.host, "on_resume", recognize),)
+
     def message(self, data: str | bytes) -> Call | None:
         """A message came: the first one is ``on_open``'s."""
         try:
@@ -191,6 +221,10 @@ class Lifecycle:
             return "on_message", (message,)
         self.opened = True
         return "on_open", (message,)
+
+    def user_changed(self) -> Call:
+        """The user may not be as before, but may stay as far as session and account go."""
+        return "authorize", (Check(self.handler, self.host, "on_user_changed"),)
 
     def request(self, message: Any) -> Call:
         """A message came that wants an answer."""
@@ -232,14 +266,14 @@ class Lifecycle:
             if result is not None or self.host.closed_here:
                 return None
             return "on_message", args
-        if hook == "on_connect":
+        if hook in ("on_connect", "on_resume"):
             if result is False:
                 raise self._refuse(403, "")
             if result is not None and result is not True:
                 return self.raised(
                     call,
                     TypeError(
-                        f"on_connect returned {type(result).__name__}: return None or True to "
+                        f"{hook} returned {type(result).__name__}: return None or True to "
                         "accept, False to refuse (or raise Reject)"
                     ),
                 )
@@ -263,8 +297,8 @@ class Lifecycle:
             return self._answer(call, 4500, "internal error")
         if hook == "authorize":
             return self._not_authorized(call, exception)
-        if hook == "on_connect":
-            raise self._refusal(exception) from None
+        if hook in ("on_connect", "on_resume"):
+            raise self._refusal(exception, hook) from None
         if hook == "on_error":
             if not isinstance(exception, ConnectionClosed):
                 self.log(hook, exception)
@@ -317,8 +351,11 @@ class Lifecycle:
             and not check.ran
         ):
             return self._authorized(call)  # a dispatch that looks for the method by itself
-        if check.then == "on_connect":
-            raise self._refusal(exception, "authorize") from None
+        if check.then in ("on_connect", "on_resume"):
+            refusal = self._refusal(exception, "authorize")
+            # Whoever cannot say who it is does not end somebody's connection.
+            refusal.stranger |= isinstance(exception, Reject) and not check.known
+            raise refusal from None
         if isinstance(exception, Reject) and exception.status in (401, 403):
             self.host.close(4000 + exception.status, exception.reason)
             return None
@@ -344,7 +381,9 @@ class Lifecycle:
         self.made = True
 
     def _refusal(self, exception: BaseException, hook: str = "on_connect") -> Refusal:
-        """What leaves ``on_connect`` says to the browser."""
+        """What leaves ``on_connect`` or ``on_resume`` says to the browser."""
+        if isinstance(exception, Stranger):
+            return Refusal(exception.status, exception.reason, stranger=True)
         if isinstance(exception, Reject):
             return self._refuse(exception.status, exception.reason)
         if isinstance(exception, PermissionDenied):

@@ -1,4 +1,4 @@
-"""One gateway as a worker sees it: the replies link, its outbox, and the connections on it."""
+"""One gateway as a worker sees it: the replies link, and the connections on it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,8 @@ from typing import Generic, Protocol, TypeVar
 
 from ..options import MAX_BATCH
 from ..wire.codec import Batch, WorkerBatch, encode
-from ..wire.messages import (
-    Emit,
-    GroupSend,
-    Heartbeat,
-    Hello,
-    Released,
-    Reply,
-    Role,
-    SaveSnapshot,
-    Send,
-    WorkerMessage,
-    size_of,
-)
+from ..wire.messages import Heartbeat, Hello, Role, WorkerMessage
+from .outbox import Outbox, Windowed, cut
 
 __all__ = ["GatewayLink", "ReplySocket"]
 
@@ -32,12 +21,6 @@ logger = logging.getLogger("django_ws.worker")
 #: Credit goes back at once when so many batches, or bytes, have come in unmentioned.
 CREDIT_BATCHES = 16
 CREDIT_BYTES = MAX_BATCH
-
-#: Messages that are sent without waiting for more.
-PLENTY = 256
-
-#: Bytes to count for a message besides its payload, so that empty ones are bounded, too.
-OVERHEAD = 64
 
 #: Seconds that a gateway may take nothing, until it counts as gone.
 STUCK_AFTER = 30.0
@@ -59,26 +42,15 @@ class ReplySocket(Protocol):
         """Close, with a moment for what is queued."""
 
 
-class Windowed(Protocol):
-    """What a link needs of the connections on it.
-
-    Attributes:
-        unconfirmed: bytes sent and not confirmed; guarded by the link's lock.
-    """
-
-    unconfirmed: int
-
-
 C = TypeVar("C", bound=Windowed)
 
 
-class GatewayLink(Generic[C]):
+class GatewayLink(Outbox, Generic[C]):
     """Replies to one incarnation of a gateway. Any thread may put and flush.
 
     Two locks, so that handlers never wait for a send that is under way: ``lock`` guards the
-    outbox and the connections' send windows, ``_send_lock`` the socket and the numbering, taken
-    in the order send lock, lock. The outbox is bounded by the connections' send windows. Once the
-    gateway is lost, the link swallows what is put: nobody could read it.
+    outbox, ``_send_lock`` the socket and the numbering, taken in the order send lock, lock. Once
+    the gateway is lost, the link swallows what is put: nobody could read it.
 
     Args:
         number: what :class:`.Hello` calls this link; another one each time it was down, so that
@@ -98,18 +70,17 @@ class GatewayLink(Generic[C]):
         drained: it has answered that nothing new is on its way; the receiving thread's.
         lost: nothing is sent any more; set once, by the receiving thread.
         flushing: a flush is already arranged for; the gevent executor's.
-        handed_out, handled: events given to the executor, and those done with; the receiving
-            thread's, and guarded by lock.
+        handed_out: events given to the executor; the receiving thread's.
     """
 
     def __init__(self, number: int, socket: ReplySocket, project: str, incarnation: str) -> None:
+        super().__init__()
         self.number = number  # raised by the main thread
         self.project = project
         self.incarnation = incarnation
         self.gateway = ""
         self.version = 1  # of the wire; an unknown gateway reads at least that
         self.connections: dict[int, C] = {}
-        self.max_pending = MAX_BATCH
         self.expected = 1
         self.received = 0
         self.seen = 0.0
@@ -120,12 +91,7 @@ class GatewayLink(Generic[C]):
         self.lost = False
         self.flushing = False
         self.handed_out = 0
-        self.handled = 0
-        self.lock = threading.Lock()
         self.socket = socket  # guarded by _send_lock
-        self._messages: list[WorkerMessage] = []  # guarded by lock
-        self._acks: dict[int, int] = {}  # guarded by lock
-        self._size = 0  # guarded by lock
         self._send_lock = threading.Lock()
         self._batches: deque[bytes] = deque()  # encoded; guarded by _send_lock
         self._number = 0  # guarded by _send_lock
@@ -167,79 +133,6 @@ class GatewayLink(Generic[C]):
                 self._send_uncounted(Heartbeat(self._accepting), 0.0)
 
     # ------------------------------------------------------------------ any thread
-
-    def put(self, *messages: WorkerMessage) -> None:
-        """Append to the outbox; leaves with the next :meth:`flush`."""
-        with self.lock:
-            self.append(*messages)
-
-    def append(self, *messages: WorkerMessage) -> None:
-        """What :meth:`put` does, for callers that have ``lock``."""
-        self._messages.extend(messages)
-        for message in messages:
-            self._size += _size(message)
-
-    def pass_on(self, messages: list[WorkerMessage], acks: dict[int, int]) -> None:
-        """Append a batch of a connection's own process, so that it stays one."""
-        with self.lock:
-            self.append(*messages)
-            self._acks.update(acks)
-
-    def put_send(self, connection: Windowed, message: Send | Emit | Reply, size: int) -> bool:
-        """Append one message for a browser unless its send window is used up.
-
-        Args:
-            size: bytes of it, attachments included.
-
-        Returns:
-            False if the client has to read first; nothing was appended then.
-        """
-        lock = self.lock
-        lock.acquire()  # half of what "with" costs, and this is done for each message
-        try:
-            used = connection.unconfirmed
-            # Not "used + size": a message of any allowed size passes.
-            if used >= self.max_pending:
-                return False
-            connection.unconfirmed = used + size
-            self._messages.append(message)
-            self._size += size + OVERHEAD
-        finally:
-            lock.release()
-        return True
-
-    def done(self, conn: int, seq: int, saved: SaveSnapshot | None) -> None:
-        """An event is handled: acknowledge it, behind everything put before.
-
-        Args:
-            seq: 0 for an event that has none.
-            saved: the snapshot that goes with it, if it changed.
-        """
-        lock = self.lock
-        lock.acquire()
-        try:
-            self.handled += 1
-            if saved is not None:
-                self.append(saved)
-            if seq:
-                self._acks[conn] = seq
-        finally:
-            lock.release()
-
-    @property
-    def hurry(self) -> bool:
-        """Whether more than acknowledgements is in the outbox."""
-        return bool(self._messages)
-
-    @property
-    def plenty(self) -> bool:
-        """Whether the outbox is worth a batch of its own by now."""
-        return len(self._messages) >= PLENTY
-
-    @property
-    def congested(self) -> bool:
-        """Whether so much is in the outbox that whoever adds to it has to wait."""
-        return self._size > 4 * MAX_BATCH
 
     def flush(self) -> None:
         """Send what is in the outbox, without ever waiting.
@@ -319,12 +212,9 @@ class GatewayLink(Generic[C]):
     def _send_outbox(self, patience: float) -> None:
         if not self._send_waiting(patience):
             return  # what is in the outbox gathers there
-        with self.lock:
-            messages, acks, size = self._messages, self._acks, self._size
-            if messages or acks:
-                self._messages, self._acks, self._size = [], {}, 0
+        messages, acks, size = self._take()
         if size > MAX_BATCH:
-            *parts, messages = _cut(messages)
+            *parts, messages = cut(messages)
             for part in parts:
                 self._encode(part, {})
         if messages or acks:
@@ -418,34 +308,9 @@ class GatewayLink(Generic[C]):
                 self._send_lock.release()
 
 
-def _size(message: WorkerMessage) -> int:
-    """About the bytes that a message takes up."""
-    if isinstance(message, (Send, GroupSend)):
-        return len(message.data) + OVERHEAD
-    if isinstance(message, (Emit, Reply)):
-        return size_of(message) + OVERHEAD
-    if isinstance(message, (SaveSnapshot, Released)):
-        return len(message.snapshot.state) + OVERHEAD
-    return OVERHEAD
-
-
 def _can_be_encoded(message: WorkerMessage) -> bool:
     try:
         encode(message)
     except Exception:
         return False
     return True
-
-
-def _cut(messages: list[WorkerMessage]) -> list[list[WorkerMessage]]:
-    """Cut into runs of at most ``MAX_BATCH`` bytes, or one larger message."""
-    parts: list[list[WorkerMessage]] = [[]]
-    room = MAX_BATCH
-    for message in messages:
-        size = _size(message)
-        if size > room and parts[-1]:
-            parts.append([])
-            room = MAX_BATCH
-        parts[-1].append(message)
-        room -= size
-    return parts

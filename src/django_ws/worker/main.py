@@ -32,6 +32,7 @@ from .hangs import HangWatch
 from .link import GatewayLink
 from .outlet import WorkerOutlet
 from .receiver import Receiver
+from .revalidation import Revalidation
 from .waiting import GatewayWait
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ def run(
     if reload:
         edits.watch(channel)
     code = worker.run()
+    if worker.stuck:
+        # Hooks still run in threads that cannot be ended; they must not delay the exit, and what
+        # they would have answered counts as lost at the gateway.
+        logging.shutdown()
+        os._exit(code or 3)
     terminate()
     return code
 
@@ -99,6 +105,8 @@ def _publisher_config(config: WorkerConfig) -> PublisherConfig:
         sub_sockets=config.sub_sockets,
         max_outgoing=config.limits.max_outgoing,
         on_no_gateway=conf.publisher().on_no_gateway,
+        groups=config.groups,
+        engine=config.engine,
     )
 
 
@@ -127,11 +135,15 @@ def _executor_config(config: WorkerConfig, reload: bool) -> ExecutorConfig:
         namespaces=config.namespaces,
         reload=reload,
         groups=config.groups,
+        shared=bool(config.engine),
     )
 
 
 class Worker:
     """One worker. :meth:`run` belongs to the main thread, as do all attributes.
+
+    Attributes:
+        stuck: it has run, and left threads behind that still run hooks.
 
     Raises:
         EndpointError: The push socket cannot be bound.
@@ -167,12 +179,17 @@ class Worker:
         self.executor = make_executor(self.receiver)
         self.receiver.executor = self.executor
         self.executor.links = links
+        self._revalidation = Revalidation(
+            config.revalidate, self.receiver, self.executor.user_source
+        )
+        self.receiver.revalidate = self._revalidation.ask
         self._started = time.time()
         self._namespaces = {
             name: NamespaceInfo(item.on_worker_lost, item.history_size, item.history_ttl)
             for name, item in config.namespaces.items()
         }
         self._hangs = HangWatch(config.namespaces)
+        self.stuck = False
         self._ready = False
         self._modules = len(sys.modules)
         self._retiring = False
@@ -200,6 +217,7 @@ class Worker:
     def run(self) -> int:
         """Run until the worker is retired, stopped or broken. Returns the exit code."""
         self.executor.start()
+        self._revalidation.start()
         logger.debug("worker %s receives at %s", self.incarnation, self._events.endpoint)
         next_beat = next_hello = next_report = 0.0
         try:
@@ -284,6 +302,7 @@ class Worker:
                     self.config.fingerprints,
                     WIRE_VERSION,
                     self.config.home,
+                    True,
                 )
             )
         waited = time.time() - self._started
@@ -359,7 +378,8 @@ class Worker:
             self.channel.send(message)
 
     def _close(self) -> None:
-        ended = self.executor.stop(0.5 if self._exit_code else 5.0)
+        self._revalidation.stop(0.5)
+        self.stuck = not self.executor.stop(0.5 if self._exit_code else 5.0)
         self._watch_gateways()
         deadline = time.monotonic() + LAST_WORDS
         for link in self.receiver.links:
@@ -370,8 +390,3 @@ class Worker:
         for link in self.receiver.links:
             link.close()
         self._events.close()
-        if not ended:
-            # Hooks still run in threads that cannot be ended; they must not delay the exit, and
-            # what they would have answered counts as lost at the gateway.
-            logging.shutdown()
-            os._exit(self._exit_code or 3)

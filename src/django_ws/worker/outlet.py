@@ -20,9 +20,11 @@ class Links(Protocol):
 
     Attributes:
         links: to the gateways.
+        shared: these share an engine, so one of them is enough.
     """
 
     links: Sequence[Link]
+    shared: bool
 
     def publish_on(self, link: Link, message: GroupSend) -> None:
         """Hand a publication to one gateway."""
@@ -39,16 +41,20 @@ class WorkerOutlet:
         self._runner = runner
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:
-        """Publish; what is for a user takes the way of other processes."""
+        """Publish; what is for a user, or not for somebody who may be at any gateway, takes the way
+        of other processes."""
         others: list[PublisherMessage] = []
         links = [link for link in self._runner.links if link.gateway and not link.gone]
         for message in messages:
-            if not isinstance(message, Publish) or message.user:
+            foreign = (
+                self._runner.shared and message.exclude if isinstance(message, Publish) else ""
+            )
+            if not isinstance(message, Publish) or message.user or foreign:
                 others.append(message)
                 continue
             if not links:
                 raise GatewayUnavailable("no gateway is there")
-            for link in links:
+            for link in links[:1] if self._runner.shared else links:
                 gateway, _, number = message.exclude.rpartition("-")
                 exclude = int(number) if gateway == link.gateway and number.isdecimal() else 0
                 self._runner.publish_on(

@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 from django.core.serializers.json import DjangoJSONEncoder
 
-__all__ = ["Payload", "pack", "unpack"]
+__all__ = ["MAX_INFO", "Payload", "pack", "pack_info", "unpack"]
+
+#: Bytes of what presence shows of a connection.
+MAX_INFO = 4096
+
+
+_ALONE = b'{"_placeholder":true,"num":0}'
 
 
 class Payload(NamedTuple):
@@ -22,6 +28,14 @@ class Payload(NamedTuple):
 
     data: bytes
     attachments: list[bytes]
+
+    def mixed(self, arguments: bool) -> bool:
+        """Whether there are bytes beside anything else, so that they cannot go as they are.
+
+        Args:
+            arguments: the value is a list of arguments, of which bytes may be the only one.
+        """
+        return bool(self.attachments) and self.data != (b"[%b]" % _ALONE if arguments else _ALONE)
 
 
 class _Encoder(DjangoJSONEncoder):
@@ -45,6 +59,18 @@ def pack(value: object) -> Payload:
     """
     attachments: list[bytes] = []
     return Payload(_Encoder(attachments).encode(value).encode(), attachments)
+
+
+def pack_info(info: object) -> bytes:
+    """Encode what presence is to show of a connection.
+
+    Raises:
+        TypeError, ValueError: As of :func:`pack`; or it is over :data:`MAX_INFO`.
+    """
+    data = pack(info).data
+    if len(data) > MAX_INFO:
+        raise ValueError(f"info has {len(data)} bytes, over the limit of {MAX_INFO}")
+    return data
 
 
 def unpack(data: bytes, attachments: Sequence[bytes]) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from ..wire.messages import (
     Refuse,
     Release,
     Restore,
+    Revalidate,
     Unknown,
     Welcome,
 )
@@ -73,12 +75,14 @@ class Receiver:
 
     Attributes:
         executor: set before the first poll.
+        revalidate: told of a connection whose user may have changed; set before the first poll.
         messages: those of browsers given to the executor in all.
         unknown: messages of newer gateways that were skipped.
         links: the gateways; an item is replaced when a gateway is lost, by the receiving thread.
     """
 
     executor: Executor
+    revalidate: Callable[[WorkerConnection], None]
 
     def __init__(
         self,
@@ -104,6 +108,8 @@ class Receiver:
         self._flushed = 0.0
         self._several = False  # events came in the last turn; of the receiving thread
         self._dying: list[Link] = []  # lost, but hooks still run; of the receiving thread
+        # Hooks to be run; each connection once, so bounded by them. Appended to by any thread.
+        self._user_changes: deque[WorkerConnection] = deque()
 
     # ------------------------------------------------------------------ for executors
 
@@ -117,6 +123,10 @@ class Receiver:
                 self._broken = True
                 self._on_broken(str(error))
                 break
+        while self._user_changes:
+            connection = self._user_changes.popleft()
+            connection.link.handed_out += 1
+            pairs.append((connection, Revalidate(connection.conn)))
         for index, link in enumerate(self.links):
             if link.gone and time.monotonic() - link.seen > LOST_AFTER:
                 self._lost(link, pairs)
@@ -164,6 +174,12 @@ class Receiver:
         # list() of a dict's values is one operation under the GIL.
         links = [*self.links, *self._dying]
         return [connection for link in links for connection in list(link.connections.values())]
+
+    def user_changed(self, connection: WorkerConnection) -> None:
+        """See :class:`.revalidation.Connections`."""
+        if not connection.user_changes:
+            connection.user_changes = True
+            self._user_changes.append(connection)
 
     def fail(self, reason: str) -> None:
         """Nothing can be run any more, so the worker has to end."""
@@ -225,6 +241,9 @@ class Receiver:
             return
         if isinstance(event, Joined):
             self.executor.joined(connection, event)
+            return
+        if isinstance(event, Revalidate):
+            self.revalidate(connection)
             return
         if isinstance(event, Disconnect):
             connection.ended(event)

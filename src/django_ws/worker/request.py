@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.http import HttpRequest, QueryDict
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     User = AbstractBaseUser | AnonymousUser
 
-__all__ = ["HandshakeRequest"]
+__all__ = ["HandshakeRequest", "Source"]
 
 logger = logging.getLogger("django_ws.session")
 
@@ -36,12 +36,32 @@ _USER = "_auth_user_id"
 _NO_SESSION = ""
 
 
+class Source(NamedTuple):
+    """What a connection's user comes from.
+
+    Attributes:
+        user: names the user as :func:`.users.user_key` does; empty if none is loaded, or if it is
+            no model.
+        ticket: digests of its user's session hash, and of the session that it was made in.
+        given: by a ticket, a token or the handler, so not by the session.
+        session: key of the session; empty without one.
+    """
+
+    user: str
+    ticket: tuple[str, str] | None
+    given: bool
+    session: str
+
+
 class HandshakeRequest(HttpRequest):
     """What ``handler.request`` is, built from the handshake as ``ASGIRequest`` is from a scope.
 
     Args:
         handshake: the upgrade request.
         user_key: names the user that another worker had loaded; empty to ask the session.
+
+    Attributes:
+        lost: a hook has found that there is no such session (any more).
     """
 
     def __init__(self, handshake: Handshake, user_key: str = "") -> None:
@@ -52,6 +72,7 @@ class HandshakeRequest(HttpRequest):
         self._found: tuple[str, str] | None = None  # user and key of the session as last read
         self._user: User | None = None
         self._user_key = user_key
+        self.lost = False
         # Of an assigned user; of a ticket's, also what holds it: digests of hash and session.
         source = user_key.split("\0")[2:]
         self._set = bool(source)  # the user was assigned, so the session does not tell who it is
@@ -110,9 +131,17 @@ class HandshakeRequest(HttpRequest):
 
     @user.setter
     def user(self, user: User) -> None:
-        self._user = user
-        self._set = True
+        self._set = True  # first: other threads may look, see `user_key`
         self._ticket = None
+        self._user = user
+
+    def continued(self, handshake: Handshake) -> HandshakeRequest:
+        """The request of the same client's next connection: who was assigned, or came by a ticket,
+        is still the user."""
+        request = HandshakeRequest(handshake, self.user_key() if self._set else "")
+        if self._set:
+            request._user, request._set, request._ticket = self._user, True, self._ticket
+        return request
 
     def use_ticket(self, text: str, spend: Callable[[str, float], bool]) -> None:
         """Make the bearer of a ticket the user; arguments and exceptions as of
@@ -121,11 +150,18 @@ class HandshakeRequest(HttpRequest):
         self._ticket = ticket.digest, ticket.session
 
     def refresh_user(self) -> None:
-        """Load :attr:`user` anew, from the session as it is by then, at its next use."""
+        """Load :attr:`user` anew, from the session as it is by then, at its next use.
+
+        One that came by a ticket or a token is asked for by its primary key; one that is no model
+        stays as it is.
+        """
+        key = self.user_key()
+        if self._set:
+            if key:
+                self._user, self._user_key = None, key
+            return
         self._user = None
         self._user_key = ""
-        self._set = False
-        self._ticket = None
         self._stale = True
         self._found = None
         if self._session is not None and not self._session.modified:
@@ -133,9 +169,19 @@ class HandshakeRequest(HttpRequest):
 
     def _load_user(self) -> User:
         require_auth()
+        if self._ticket:
+            return self._ticket_user()
         if self._user_key:
             return load_user(self._user_key)
         return session_user(self._read_session())
+
+    def _ticket_user(self) -> User:
+        """The user of a ticket, as long as its digest holds."""
+        from django.contrib.auth.models import AnonymousUser
+
+        user = load_user(self._user_key)
+        held = self._ticket is not None and tickets.digest_holds(user, self._ticket[0])
+        return user if held and user.is_authenticated else AnonymousUser()
 
     def _read_session(self) -> SessionBase:
         """The session as it is by now, without what the running hook has changed in it."""
@@ -146,12 +192,18 @@ class HandshakeRequest(HttpRequest):
     def user_key(self) -> str:
         """What names the user to another worker; empty for nobody."""
         user = self._user
-        if user is None or (isinstance(user, SimpleLazyObject) and user._wrapped is empty):
+        if user is None or _unloaded(user):
             return self._user_key
         key = user_key(user)
         if not self._set or not key:
             return key
         return "\0".join((key, "ticket", *self._ticket) if self._ticket else (key, "set"))
+
+    @property
+    def source(self) -> Source:
+        """What its user comes from; any thread may ask, while a hook runs."""
+        key = self.user_key()
+        return Source(key, self._ticket, self._set, self._cookie_key() or "")
 
     def identity(self) -> tuple[str, str]:
         """Whose connection it is, as far as possible by the session's data alone.
@@ -163,7 +215,8 @@ class HandshakeRequest(HttpRequest):
         user, key = self._in_session()
         digest = session_digest(key)
         if self._set:
-            user = user_id(self._user) if self._user is not None else self._user_key.split("\0")[1]
+            loaded = self._user is not None and not _unloaded(self._user)
+            user = user_id(self._user) if loaded else self._user_key.split("\0")[1]
             if self._ticket:
                 digest = self._ticket[1]
         return user, digest
@@ -210,12 +263,19 @@ class HandshakeRequest(HttpRequest):
                     "the change is lost",
                     self._handshake.namespace,
                 )
+                self.lost = True
                 return
         if not failed:
             # May differ from the cookie's after flush().
             self._session_key = session.session_key or _NO_SESSION
         if hasattr(session, "_session_cache"):  # it was read, so this costs no query
             self._found = _found(session)
+            if not session.session_key and not getattr(session, "flushed", True):
+                self.lost = True
+
+
+def _unloaded(user: User) -> bool:
+    return isinstance(user, SimpleLazyObject) and user._wrapped is empty
 
 
 def _found(session: SessionBase) -> tuple[str, str]:

@@ -26,7 +26,12 @@ class _HookSession(_Base):
 
     The browser has the session's key in a cookie, and no response follows in which another one
     could be set. So what needs a new key is refused before anything is written or deleted.
+
+    Attributes:
+        flushed: a hook has ended it.
     """
+
+    flushed = False
 
     @property
     def modified(self) -> bool:
@@ -59,6 +64,7 @@ class _HookSession(_Base):
 
     def flush(self) -> None:
         """End the session, as ``logout()`` does; without one there is nothing to end."""
+        self.flushed = True
         if self.session_key and not isinstance(self, CookieStore):
             super().flush()
         else:

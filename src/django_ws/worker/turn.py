@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from ..wire.messages import (
     TEXT,
@@ -13,8 +14,11 @@ from ..wire.messages import (
     Event,
     Kind,
     Message,
+    Release,
     Released,
     Restore,
+    Resume,
+    Resumed,
     SaveSnapshot,
 )
 from .connection import WorkerConnection
@@ -63,8 +67,18 @@ def handle(connection: WorkerConnection, event: Event) -> bool:
             alive = _begin_or_end(connection, event)
             if alive and not connection.lifecycle.refused:
                 saved = _save(connection)
-        else:
+        elif isinstance(event, Resume):
+            connection.link.put(_resume(connection, event))
+            saved = _save(connection)
+        elif isinstance(event, Release):
             alive = _give_back(connection)
+        else:
+            connection.user_changes = False
+            if not connection.closing and not connection.lifecycle.refused:
+                if connection.loaded_request is not None:
+                    connection.loaded_request.refresh_user()
+                drive(connection.lifecycle, connection, connection.lifecycle.user_changed())
+                saved = _save(connection)
     except Exception:
         # What hooks raise does not get here; whatever this is, the thread has others to serve.
         logger.exception("%s: connection %s failed", connection.namespace, connection.id)
@@ -92,6 +106,7 @@ def _call(connection: WorkerConnection, event: Call) -> None:
     """An event or a request."""
     lifecycle = connection.lifecycle
     connection.asked = event.seq if event.answer else 0
+    connection.asked_event = event.kind == Kind.EVENT
     try:
         value = unpack(event.data, event.attachments)
     except (ValueError, RecursionError):
@@ -117,7 +132,7 @@ def _connect(connection: WorkerConnection) -> bool:
         if not isinstance(error, Refusal):
             logger.exception("%s: connection %s failed", connection.namespace, connection.id)
             error = Refusal(500, "")
-        if error.close:
+        if error.close and connection.handshake.kind != "v1":  # these can read any refusal
             connection.lifecycle.refused = True
             connection.let_in_and_close(error.close, error.reason)
             return True
@@ -125,6 +140,26 @@ def _connect(connection: WorkerConnection) -> bool:
         return False
     connection.accept(user, session)
     return True
+
+
+def _resume(connection: WorkerConnection, event: Resume) -> Resumed:
+    """Whether a browser that is back may have the connection."""
+    lifecycle = connection.lifecycle
+    status, reason, over = 0, "", False
+    if connection.closing or not lifecycle.made:
+        status = 410  # the gateway hears of its end in a moment
+    else:
+        before = connection.come_back(event.handshake)
+        recognize = partial(connection.recognize, event.user)
+        try:
+            drive(lifecycle, connection, lifecycle.resume(recognize))
+        except Refusal as refusal:
+            status, reason, over = refusal.status, refusal.reason, not refusal.stranger
+            if refusal.stranger:
+                connection.undo(before)
+        finally:
+            connection.is_back()
+    return Resumed(connection.conn, event.request, status, reason, over)
 
 
 def _identity(connection: WorkerConnection) -> tuple[str, str]:

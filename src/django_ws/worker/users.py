@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 from django.apps import apps
 from django.contrib.sessions.backends.base import SessionBase
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     User = AbstractBaseUser | AnonymousUser
 
-__all__ = ["load_user", "session_user", "user_id", "user_key"]
+__all__ = ["find_user", "load_user", "session_user", "user_id", "user_key"]
+
+#: Finds the user of a backend's path and a primary key as text, as :func:`find_user` does.
+Finder = Callable[[str, str], Any]
 
 
 def user_id(user: object) -> str:
@@ -59,27 +63,43 @@ def load_user(key: str) -> User:
     Returns:
         An anonymous user if there is none (any more).
     """
-    from django.contrib import auth
     from django.contrib.auth.models import AnonymousUser
 
     backend, pk, *_ = f"{key}\0".split("\0")
-    if not backend:
-        # A user that a handler set by itself; as login() does with a single backend.
-        backend = conf.authentication_backends()[0]
+    # One that a handler set by itself has no backend; as login() does with a single one.
+    found = find_user(backend or conf.authentication_backends()[0], pk)
+    return AnonymousUser() if found is None else cast("AbstractBaseUser", found)
+
+
+def find_user(backend: str, pk: str) -> Any:
+    """Ask an authentication backend for a user.
+
+    Args:
+        backend: its path.
+        pk: primary key as text.
+
+    Returns:
+        ``None`` if there is none (any more), or the project has no such backend (any more).
+    """
+    from django.contrib import auth
+
     if backend not in conf.authentication_backends():
-        return AnonymousUser()
+        return None
     found = auth.load_backend(backend).get_user(auth.get_user_model()._meta.pk.to_python(pk))
-    if found is None:
-        return AnonymousUser()
-    found.backend = backend
-    return cast("AbstractBaseUser", found)
+    if found is not None:
+        # For `user_key`: the user itself does not say which backend it came from.
+        found.backend = backend
+    return found
 
 
-def session_user(session: SessionBase) -> User:
+def session_user(session: SessionBase, find: Finder = find_user) -> User:
     """The user who is logged in in a session.
 
     As ``django.contrib.auth.get_user``, but the session is only read: that one gives it another
     key where a fallback of ``SECRET_KEY`` verifies it, and flushes it where none does.
+
+    Args:
+        find: finds it.
 
     Returns:
         An anonymous user if there is none, or if the session is not theirs any more.
@@ -88,17 +108,11 @@ def session_user(session: SessionBase) -> User:
     from django.contrib.auth.models import AnonymousUser
 
     try:
-        pk = auth.get_user_model()._meta.pk.to_python(session[auth.SESSION_KEY])
-        backend = session[auth.BACKEND_SESSION_KEY]
+        user = find(session[auth.BACKEND_SESSION_KEY], session[auth.SESSION_KEY])
     except KeyError:
         return AnonymousUser()
-    if backend not in conf.authentication_backends():
-        return AnonymousUser()
-    user = auth.load_backend(backend).get_user(pk)
     if user is None or not _verified(user, session.get(auth.HASH_SESSION_KEY) or ""):
         return AnonymousUser()
-    # For `user_key`: the user itself does not say which backend it came from.
-    user.backend = backend
     return cast("AbstractBaseUser", user)
 
 

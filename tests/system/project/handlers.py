@@ -7,10 +7,12 @@ import sys
 import threading
 import time
 from _thread import start_new_thread
+from types import SimpleNamespace
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.dispatch import receiver
+from django.utils.functional import cached_property
 from journal import note
 
 from django_ws import JsonWebSocketHandler, Reject, WebSocketHandler, publish
@@ -190,6 +192,54 @@ class Ledger(Noting):
         self.send(f"{number} {count}")
 
 
+class Carried(Noting):
+    """A ledger that keeps what it knows in attributes of all plain types; it has no ``on_restore``.
+
+    The count that it notes is -1 once they do not agree with each other.
+    """
+
+    def on_connect(self):
+        super().on_connect()
+        self.room, self.count, self.half, self.nothing = self.who, 0, 0.0, None
+        self.even, self.digits = True, b""
+        self.last, self.tally = [], {"odd": 0, "even": {"of": 0}}
+
+    @cached_property
+    def process(self):
+        """Wrong in any process but the one that computed it."""
+        return os.getpid()
+
+    def on_message(self, message):
+        number = int(message)
+        nap = 0.05 if number % 7 == 0 else 0.005
+        time.sleep(nap if number % 2 else 0)
+        agree = self._agree()
+        self.count += 1
+        self.half += 0.5
+        self.even = not self.even
+        self.digits = str(self.count).encode()
+        self.last = [*self.last, number][-3:]
+        if number % 2:
+            self.tally["odd"] += 1
+        else:
+            self.tally["even"]["of"] += 1
+        note("handled", self.who, number, self.count if agree else -1)
+        time.sleep(0 if number % 2 else nap)
+        self.send(f"{number} {self.count}")
+
+    def _agree(self):
+        return (
+            self.process == os.getpid()
+            and self.room == self.who
+            and self.nothing is None
+            and self.half == self.count / 2
+            and self.even is (self.count % 2 == 0)
+            and self.digits == (str(self.count).encode() if self.count else b"")
+            and self.last == list(range(1, self.count + 1))[-3:]
+            and self.tally == {"odd": (self.count + 1) // 2, "even": {"of": self.count // 2}}
+        )
+
+
 class Elsewhere(WebSocketHandler):
     """Answers from a thread of the operating system, which under gevent is not a greenlet."""
 
@@ -241,6 +291,17 @@ class Rooms(WebSocketHandler):
             self.publish("room", message)
 
 
+class Flapping(Noting):
+    """A member of a group; answers each message with how many came."""
+
+    def on_connect(self):
+        self.join("flapping")
+
+    def on_message(self, message):
+        count = self.state["count"] = self.state.get("count", 0) + 1
+        self.send(f"{message} {count}")
+
+
 class Day(Noting):
     """Has a URL of its own."""
 
@@ -264,6 +325,72 @@ class Suite(WebSocketHandler):
             self.emit("message-back", *args)
         elif event == "message-with-ack":
             return args
+
+
+class Envelopes(Noting):
+    """For clients of ``django-ws.v1``: does what messages say."""
+
+    def authenticate(self):
+        name = self.request.GET.get("user")
+        return SimpleNamespace(pk=name, is_authenticated=True) if name else None
+
+    def on_connect(self):
+        super().on_connect()
+        for group in self.request.GET.getlist("group"):
+            self.join(group)
+        if self.request.GET.get("refuse"):
+            raise Reject(int(self.request.GET["refuse"]), "not you")
+
+    def on_resume(self):
+        note("resume", self.who, self.request.GET.get("again", ""))
+        answer = self.request.GET.get("again", "")
+        if answer == "raise":
+            raise RuntimeError("no way back")
+        if answer.isdecimal():
+            raise Reject(int(answer), "not again")
+        if answer == "say":
+            self.send("welcome back")
+        return {"false": False}.get(answer)
+
+    def on_message(self, message):
+        if isinstance(message, bytes):
+            self.send(message)
+            return
+        note("message", self.who, message)
+        command, _, rest = message.partition(" ")
+        if command == "join":
+            self.join(rest)
+        elif command == "leave":
+            self.leave(rest)
+        elif command == "publish":
+            group, _, text = rest.partition(" ")
+            self.publish(group, text)
+        elif command == "close":
+            self.close(int(rest))
+        elif command == "nap":
+            time.sleep(float(rest))
+        elif command == "flood":
+            for number in range(int(rest)):
+                self.send(f"{number:06} " + "x" * 1000)
+        else:
+            self.send(message)
+
+    def on_request(self, message):
+        note("request", self.who, repr(message))
+        if message == "fail":
+            raise ValueError("oh")
+        if message == "auth":
+            return self.auth
+        if message == "mixed":
+            return [b"bytes"]
+        if isinstance(message, dict) and "nap" in message:
+            time.sleep(message["nap"])
+        return message
+
+    def on_event(self, event, *args):
+        note("event", self.who, event)
+        self.emit("heard", event, len(args))
+        return args
 
 
 class Lounge(Noting):

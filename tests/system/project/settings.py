@@ -28,11 +28,13 @@ DEFAULT_WS_HANDLERS = {
     "db": "things.handlers.Db",
     "ledger": "handlers.Ledger",
     "again": {"handler": "handlers.Ledger", "on_worker_lost": "redeliver"},
+    "carried": {"handler": "handlers.Carried", "on_worker_lost": "redeliver"},
     "poison": {"handler": "handlers.Hooks", "on_worker_lost": "redeliver"},
     "where": "handlers.Where",
     "elsewhere": "handlers.Elsewhere",
     "forks": "handlers.Forks",
     "rooms": "handlers.Rooms",
+    "flapping": "handlers.Flapping",
     "day": {"handler": "handlers.Day", "url": "ws/day/<day:day>/"},
     "hang": {"handler": "handlers.Sleep", "hang_timeout": 0.5},
 }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from django_ws.gateway import workers
+from django_ws.gateway.outgoing import Membership
 from django_ws.gateway.session import Session
 from django_ws.gateway.shared import Shared
 from django_ws.gateway.workers import Registry
@@ -59,6 +60,9 @@ class FakeLoop:
         timer = FakeTimer(self.now + delay, lambda: callback(*args))
         self.timers.append(timer)
         return timer
+
+    def call_at(self, when: float, callback: Callable[..., Any], *args: Any) -> FakeTimer:
+        return self.call_later(when - self.now, callback, *args)
 
     def add_reader(self, fd: int, callback: Callable[..., Any], *args: Any) -> None:
         self.readers[fd] = (callback, args)
@@ -165,6 +169,7 @@ class FakeClient:
         self.writable = True
         self.backlog = 0
         self.got: list[bytes] = []
+        self.told: list[Membership] = []
         self.closed: tuple[int, str] | None = None
         self.resumed = 0
         self.stays = stays
@@ -180,6 +185,10 @@ class FakeClient:
 
     def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
         self.got.append(b"%d:%d:" % (seq, code) + data + b"".join(attachments))
+
+    def tell(self, news: Membership) -> None:
+        self.told.append(news)
+        self.got.append(b"left" if news.position is None else b"joined %d" % news.position.offset)
 
     def close(self, code: int, reason: str) -> None:
         if self.closed is None:
@@ -204,6 +213,7 @@ class FakeWorker:
         self.read = 0  # batches taken from the sender
         self.project = "p"
         self.fingerprints: dict[str, str] = {}
+        self.resumes = True
 
     @property
     def sender(self) -> FakeSender:
@@ -239,6 +249,7 @@ class FakeWorker:
             self.namespaces,
             self.fingerprints,
             WIRE_VERSION,
+            resumes=self.resumes,
         )
         self.push(self.batch([hello], 0, ""), identity)
 

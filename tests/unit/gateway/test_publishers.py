@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -31,6 +32,7 @@ from django_ws.wire.messages import (
     Publish,
     Recent,
     Recheck,
+    Refuse,
     Restore,
     Revalidate,
     Role,
@@ -150,6 +152,31 @@ def test_who_joins_before_it_is_accepted_misses_nothing(keeping: World) -> None:
     client = FakeClient(session)
     session.attach(client)
     assert client.got == [b"1"]
+
+
+def test_nobody_is_told_of_who_is_not_accepted(keeping: World) -> None:
+    worker = keeping.worker()
+    _, client = keeping.connection(worker)
+    worker.say(Join(client.session.conn, "kept-a"))
+    for position in (None, Position(0, "")):
+        session = keeping.handshake()
+        before = len(client.got)
+        worker.say(Info(session.conn, b'{"name":"ann"}'))
+        worker.say(Join(session.conn, "kept-a", 5, position))
+        assert len(asked(keeping, GetPresence(7, "kept-a"), list[Present])) == 1
+        worker.say(Accept(session.conn, "", "7", "s"))
+        who = {"id": f"gw-{session.conn}", "user": "7", "info": {"name": "ann"}}
+        assert [json.loads(each) for each in client.got[before:]] == [who]
+        assert asked(keeping, GetPresence(7, "kept-a"), list[Present])[1].user == "7"
+        session.attach(FakeClient(session))
+        session.disconnected(1001, "")
+        keeping.loop.run()
+        assert [json.loads(each) for each in client.got[before:]] == [who, who]
+
+    refused = keeping.handshake()
+    before = len(client.got)
+    worker.say(Join(refused.conn, "kept-a", 5), Refuse(refused.conn, 403, ""))
+    assert len(client.got) == before
 
 
 def test_who_is_there_and_who_comes_and_goes(keeping: World) -> None:

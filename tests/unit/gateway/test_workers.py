@@ -9,7 +9,7 @@ import pytest
 from django_ws.gateway.session_state import State
 from django_ws.gateway.sessions import Saturated, UnknownNamespace
 from django_ws.gateway.worker import CREDIT_BATCHES
-from django_ws.gateway.workers import DOUBT_AFTER, JOIN_TIMEOUT, MAX_JOINING, REMEMBERED
+from django_ws.gateway.workers import DOUBT_AFTER, JOIN_TIMEOUT, MAX_JOINING
 from django_ws.options import MAX_BATCH
 from django_ws.wire.codec import encode
 from django_ws.wire.messages import (
@@ -537,13 +537,6 @@ def test_words_for_another_gateway_are_not_for_this_one(world: World) -> None:
     worker.push(worker.batch([Send(session.conn, TEXT, b"x")], 99, receiver="another"))
     assert client.got == []
     assert world.registry.workers == 1
-
-
-def test_the_dead_are_remembered_but_not_for_ever(world: World) -> None:
-    for number in range(REMEMBERED + 50):
-        world.worker(f"w{number}")
-        world.registry.worker_died(f"w{number}")
-    assert len(world.registry._dead) == REMEMBERED
 
 
 def test_a_death_leaves_nothing_behind(world: World) -> None:

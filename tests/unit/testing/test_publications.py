@@ -44,6 +44,15 @@ class InATestCase(TestCase):
             assert len(callbacks) == 1
             assert data(published) == ["x"]
 
+    def test_captured_callbacks_keep_the_order_of_the_calls(self) -> None:
+        with capture_publications() as published:
+            publish("room", "one")
+            with self.captureOnCommitCallbacks(execute=True):
+                publish("room", "two")
+                publish("room", "three")
+            publish("room", "four")
+            assert data(published) == ["one", "two", "three", "four"]
+
     def test_what_was_published_before_does_not_count(self) -> None:
         publish("room", "before")
         with capture_publications() as published:

@@ -1,5 +1,7 @@
 // A WebSocket that comes back: the browser's own, opened again after it closed.
 
+import { setSign } from "./sign.js";
+
 const FIRST_DELAY = 250; // milliseconds, doubled each time
 const LAST_DELAY = 4000;
 
@@ -11,16 +13,14 @@ const queue = []; // those that wait for their turn to connect
 let connecting = 0;
 
 /**
- * Connect to the handler of a namespace; "" is the default one.
+ * Connect to the handler of a namespace, "" is the default one, or to a URL.
  *
  * `onOpen(first)` runs at each connection, `onMessage(data)` for text and ArrayBuffers, `onClose`
  * whenever the connection is lost. Returns `send`, which drops what cannot be sent now, and
  * `close`, which is final.
  */
-export function connect(namespace, { onOpen, onMessage, onClose } = {}) {
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const port = document.body.dataset.wsPort || location.port;
-    const url = `${scheme}//${location.hostname}${port && ":" + port}/socket/${namespace}`;
+export function connect(where, { onOpen, onMessage, onClose } = {}) {
+    const url = /^wss?:/.test(where) ? where : urlOf(where);
     const link = { open: false, since: null, send, close };
     let socket = null;
     let delay = FIRST_DELAY;
@@ -72,6 +72,12 @@ export function connect(namespace, { onOpen, onMessage, onClose } = {}) {
     return link;
 }
 
+function urlOf(namespace) {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const port = document.body.dataset.wsPort || location.port;
+    return `${scheme}//${location.hostname}${port && ":" + port}/socket/${namespace}`;
+}
+
 function takeTurn(open) {
     queue.push(open);
     nextTurn();
@@ -94,15 +100,9 @@ export function duration(start) {
     return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
-/** The page's own sign in its header: whether all of its sockets are open. */
 function show() {
-    const sign = document.getElementById("link");
     const all = [...links];
-    const state = all.every((link) => link.open)
+    setSign(all.every((link) => link.open)
         ? "connected"
-        : all.some((link) => link.since) ? "reconnecting" : "connecting";
-    if (sign.dataset.state !== state) {
-        sign.dataset.state = state;
-        sign.textContent = state;
-    }
+        : all.some((link) => link.since) ? "reconnecting" : "connecting");
 }

@@ -13,13 +13,14 @@ from ..pings import Pings, Stalls
 from ..session import Client
 from .reading import MAX_CONTROL
 
-__all__ = ["PARTS", "Accepted", "Context", "Recipient", "Session"]
+__all__ = ["PARTS", "Accepted", "Asked", "Context", "Recipient", "Session"]
 
 #: Stands for "no limit" where a number is needed.
 UNLIMITED = 2**62
 
-#: What a message costs of the message rate, of which any other frame costs one: to answer a ping
-#: or to put a fragment away takes the gateway about a quarter of what a message takes it.
+#: What a message costs of the message rate, of which any other frame costs one: a ping is answered
+#: and a fragment put away on the spot, while a message is also numbered, sent to a worker, kept and
+#: acknowledged.
 PARTS = 4
 
 #: Keeps a whole number of messages from becoming one less.
@@ -41,15 +42,19 @@ class Recipient(Protocol):
     def disconnected(self, code: int, reason: str) -> None: ...
 
 
-class Session(Recipient, Protocol):
-    """A session of the gateway, to whoever began it.
+class Asked(Protocol):
+    """What a worker is asked.
 
     Attributes:
-        verdict: the worker's answer to the handshake.
+        verdict: its answer.
     """
 
     @property
     def verdict(self) -> asyncio.Future[Accept | Refuse]: ...
+
+
+class Session(Recipient, Asked, Protocol):
+    """A session of the gateway, to whoever began it. The question is its handshake."""
 
 
 class Accepted(Protocol):

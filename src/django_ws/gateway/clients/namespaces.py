@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ...wire.messages import BINARY, TEXT
 from ...wire.messages import Kind as CallKind
+from ..outgoing import Membership
 from ..shared import Shared
 from . import socketio
 from .context import Context
@@ -302,6 +303,9 @@ class Socket:
         engine.send_packet(TEXT, text)
         for attachment in attachments:
             engine.send_packet(BINARY, attachment)
+
+    def tell(self, news: Membership) -> None:
+        """These clients hear nothing of groups but their messages."""
 
     def close(self, code: int, reason: str) -> None:
         """End this namespace; what was sent before still goes out."""

@@ -29,7 +29,7 @@ class Numbering:
         size: bytes kept.
     """
 
-    __slots__ = ("_kept", "_skew", "_told", "handled", "received", "sent", "size")
+    __slots__ = ("_kept", "_told", "handled", "received", "sent", "size")
 
     def __init__(self) -> None:
         self.received = 0
@@ -37,7 +37,6 @@ class Numbering:
         self.sent = 0
         self.size = 0
         self._told = 0
-        self._skew = 1  # the Connect has sequence number 1, and the first envelope 2
         self._kept: deque[tuple[int, bytes, bytes]] = deque()
 
     # ------------------------------------------------------------------ from the client
@@ -72,24 +71,22 @@ class Numbering:
         for _ in range(had - self.sent + len(kept)):
             self.size -= len(kept.popleft()[2]) + OVERHEAD
 
+    def follows(self, had: int) -> bool:
+        """Whether a client that has everything up to ``had`` can go on from there."""
+        return self.sent - len(self._kept) <= had <= self.sent
+
     # ------------------------------------------------------------------ from the worker
 
-    def aside(self) -> None:
-        """An event takes a sequence number, and no envelope stands for it."""
-        self._skew += 1
-
     def handled_up_to(self, seq: int) -> None:
-        """The worker has handled all events up to ``seq``.
-
-        After :meth:`aside` this may count too few for a moment, never too many.
-        """
-        number = seq - self._skew
+        """The worker has handled all events up to ``seq``."""
+        number = self.number(seq)
         if number > self.handled:
             self.handled = number
 
-    def seq(self, number: int) -> int:
-        """The sequence number of an envelope that was just taken."""
-        return number + self._skew
+    @staticmethod
+    def number(seq: int) -> int:
+        """The number of the envelope that became the event ``seq``: the first is the Connect."""
+        return seq - 1
 
     # ------------------------------------------------------------------ to the client
 
@@ -114,7 +111,9 @@ class Numbering:
     def again(self) -> list[tuple[int, bytes]]:
         """All that is kept, in order, as opcode and envelope, for a client that came back."""
         first = self.sent - len(self._kept) + 1
-        handled = self._told = self.handled
+        handled = self.handled
+        if self._kept:
+            self._told = handled
         return [
             (opcode, b'["%b",%d,%d%b' % (kind, first + index, handled, tail))
             for index, (opcode, kind, tail) in enumerate(self._kept)

@@ -9,14 +9,13 @@ comes in; to the session it is a :class:`~..session.Client`, which makes of ``se
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-import msgspec
 from websockets.extensions import Extension
 
 from ...wire.messages import BINARY, TEXT
+from ..outgoing import Membership
 from ..shared import Shared
 from .compression import Compression
 from .context import PARTS, Context, Recipient
@@ -32,9 +31,11 @@ from .framing import (
     parse_close,
     pong_frame,
 )
+from .named import as_message, plain_data
+from .plain_state import CLOSED, CLOSING, LINGERING, OPEN, OPENING, State, entered
 from .reading import PLAIN, PLAIN_TEXT, Reader
 
-__all__ = ["Codec", "Connection", "State"]
+__all__ = ["Codec", "Connection"]
 
 #: What one connection may read in one turn of the loop; the rest waits for the next.
 TURN_MESSAGES = 64
@@ -49,34 +50,6 @@ _THROTTLE = 0.02
 
 # Why a connection is not read at the moment.
 _WINDOW, _TURN, _RATE = 1, 2, 4
-
-to_json = msgspec.json.Encoder().encode
-
-
-class State(enum.Enum):
-    """What a connection is about."""
-
-    #: The upgrade is answered with the first write.
-    OPENING = enum.auto()
-    OPEN = enum.auto()
-    #: The socket is gone; what was read is still delivered, as fast as window and rate allow.
-    LINGERING = enum.auto()
-    #: Our close frame is out, the peer's is not in.
-    CLOSING = enum.auto()
-    #: The session has been told; the socket may outlive that for a moment.
-    CLOSED = enum.auto()
-
-
-# Reading a member from its enum class costs more than parsing a byte.
-_OPENING, OPEN, LINGERING, CLOSING, CLOSED = State
-
-_NEXT = {
-    _OPENING: (OPEN, CLOSED),
-    OPEN: (LINGERING, CLOSING, CLOSED),
-    LINGERING: (CLOSED,),
-    CLOSING: (CLOSED,),
-    CLOSED: (),
-}
 
 
 class Codec(Protocol):
@@ -140,7 +113,7 @@ class Connection(asyncio.Protocol):
         extensions: Sequence[Extension],
         label: str = "",
     ) -> None:
-        self.state = _OPENING
+        self.state = OPENING
         self.heard = True
         self.writable = True
         self.address = address
@@ -264,8 +237,9 @@ class Connection(asyncio.Protocol):
             return
 
         def encode(message: Shared) -> bytes:
-            opcode, data = message.opcode, message.data
-            if codec is not None:
+            if codec is None:
+                opcode, data = message.opcode, plain_data(message)
+            else:
                 opcode, data = codec.encode(message)
             return frame(opcode, data) if compression is None else compression.frame(opcode, data)
 
@@ -274,10 +248,13 @@ class Connection(asyncio.Protocol):
 
     def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
         """Send a named event as JSON; the worker lets none with attachments pass."""
-        self.send(TEXT, b'{"event":%s,"args":%s}' % (to_json(name), data))
+        self.send(TEXT, as_message(name, data))
 
     def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
         """Plain clients ask nothing."""
+
+    def tell(self, news: Membership) -> None:
+        """These clients hear nothing of groups but their messages."""
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; what was sent before still goes out."""
@@ -500,10 +477,8 @@ class Connection(asyncio.Protocol):
             )
 
     def _enter(self, state: State) -> None:
-        if state not in _NEXT[self.state]:
-            raise AssertionError(f"a connection that is {self.state.name} cannot be {state.name}")
-        self.state = state
+        self.state = entered(self.state, state)
 
 
 def _frame(message: Shared) -> bytes:
-    return frame(message.opcode, message.data)
+    return frame(message.opcode, plain_data(message))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ...wire.messages import TEXT
+from ..outgoing import Membership
 from ..shared import Shared
 from .context import Session
 from .engine import Engine
-from .socketio import to_json
+from .named import as_message, plain_data
 
 __all__ = ["RawClient"]
 
@@ -41,14 +42,17 @@ class RawClient:
 
     def send_shared(self, message: Shared) -> None:
         """Send a publication."""
-        self._engine.send(message.opcode, message.data)
+        self._engine.send(message.opcode, plain_data(message))
 
     def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
         """Send a named event as JSON; the worker lets none with attachments pass."""
-        self.send(TEXT, b'{"event":%s,"args":%s}' % (to_json(name), data))
+        self.send(TEXT, as_message(name, data))
 
     def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
         """Plain clients ask nothing."""
+
+    def tell(self, news: Membership) -> None:
+        """These clients hear nothing of groups but their messages."""
 
     def close(self, code: int, reason: str) -> None:
         """End the connection; what was sent before still goes out."""

@@ -26,6 +26,7 @@ __all__ = [
     "Hello",
     "Incoming",
     "Malformed",
+    "Numbered",
     "Opening",
     "Probe",
     "Request",
@@ -42,6 +43,7 @@ __all__ = [
     "joined",
     "left",
     "publication",
+    "string",
     "text_tail",
     "welcome",
 ]
@@ -157,6 +159,7 @@ class BytesCall(BytesEvent, tag="x"):
 
 _InBinary = Bytes | BytesRequest | BytesEvent | BytesCall
 _InText = Text | Acknowledge | Request | Event | Call | Probe | Hello
+Numbered = Text | Request | Event | Call | _InBinary
 Incoming = _InText | _InBinary
 
 _decode_text = msgspec.json.Decoder(_InText).decode
@@ -219,13 +222,14 @@ def welcome(welcome: Welcome) -> bytes:
 # ---------------------------------------------------------------- tails
 
 
-def _string(text: bytes) -> bytes:
+def string(text: bytes) -> bytes:
+    """The JSON of a text in UTF-8."""
     return _to_json(text.decode())
 
 
 def text_tail(data: bytes) -> bytes:
     """Of a text message, kind ``m``; ``data`` is UTF-8."""
-    return b",%b]" % _string(data)
+    return b",%b]" % string(data)
 
 
 def bytes_tail(data: bytes) -> bytes:
@@ -248,8 +252,8 @@ def publication(
     if opcode == BINARY:
         return b"%b]\n%b" % (head, data)
     if event:
-        return b"%b,[%b]]" % (head, data if json else _string(data))
-    return b"%b,%b]" % (head, _string(data))
+        return b"%b,[%b]]" % (head, data if json else string(data))
+    return b"%b,%b]" % (head, string(data))
 
 
 def event(name: str, args: bytes) -> bytes:

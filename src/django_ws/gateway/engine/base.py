@@ -51,6 +51,13 @@ class Listener(Protocol):
             exclude: id of the connection that does not get it; empty for none.
         """
 
+    def missed(self, group: str, position: Position) -> None:
+        """Publications in a group may be missing here, and cannot be had any more.
+
+        Args:
+            position: after which the next ones follow.
+        """
+
     def spread(self, message: Publish | Expel | Recheck) -> int:
         """What concerns connections wherever they are; returns to how many here it applied."""
 
@@ -117,8 +124,22 @@ class Engine(Protocol):
     def spread(self, message: Publish | Expel | Recheck, done: Done[int] | None = None) -> None:
         """Hand something to every gateway; answered by the number of connections it applied to."""
 
+    def use_ticket(self, nonce: str, expires: float, done: Done[bool]) -> None:
+        """Use a ticket; answered by False if it was used before or is not good (any more).
+
+        Args:
+            expires: seconds since the epoch.
+        """
+
+    @property
+    def away(self) -> float:
+        """Seconds for which it has not been there; 0 if it is, infinite if it never was."""
+
     def expire(self) -> None:
         """Free what is too old. To be called about once a second."""
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until what was said has arrived, so that others know who has left."""
 
     def close(self) -> None:
         """The gateway ends. Nothing is answered any more."""

@@ -9,6 +9,7 @@ import msgspec
 from ...group_patterns import Lookup
 from ...options import GroupConfig
 from ...wire.messages import TEXT, Expel, Position, Present, Publication, Publish, Recent, Recheck
+from ..tickets import UsedTickets
 from .base import JOIN, LEAVE, Done, Listener
 from .histories import Histories
 from .roster import Roster
@@ -52,6 +53,7 @@ class Memory:
         self._clock = clock
         self._histories = Histories(epoch, max_bytes)
         self._roster = Roster()
+        self._tickets = UsedTickets(clock)
         # Where there is no history there is nothing to count.
         self._nowhere = Position(0, epoch)
 
@@ -140,8 +142,18 @@ class Memory:
         if done is not None:
             done(number)
 
+    def use_ticket(self, nonce: str, expires: float, done: Done[bool]) -> None:
+        done(self._tickets.use(nonce, expires))
+
+    @property
+    def away(self) -> float:
+        return 0.0
+
     def expire(self) -> None:
         self._histories.expire(self._clock())
+
+    async def drain(self, seconds: float) -> None:
+        """Nothing is on its way."""
 
     def close(self) -> None:
         """Nothing is left to answer."""

@@ -82,21 +82,30 @@ class Acceptor:
             os.close(self._spare)
         self._sockets = []
 
-    def _accept(self, sock: socket.socket) -> None:
+    def finish(self) -> None:
+        """Take those who wait to be accepted, and close the listening sockets."""
+        for sock in self._sockets:
+            while self._accept(sock):
+                pass
+        self.close()
+
+    def _accept(self, sock: socket.socket) -> bool:
+        """Accept some. Returns whether more may wait."""
         for _ in range(BURST):
             try:
                 connection, address = sock.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if error.errno in _PASSING:
                     continue
                 self._pause(sock, error)
-                return
+                return False
             try:
                 self._take(connection, address)
             except OSError:  # the peer is gone already
                 connection.close()
+        return True
 
     def _pause(self, sock: socket.socket, error: OSError) -> None:
         self._shed(sock)

@@ -7,13 +7,15 @@ continues a session over HTTP.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from ...options import GatewayConfig
 from ...wire.messages import Accept, Handshake, Refuse
-from ..clients.context import Session
+from ..clients.context import Asked, Session
 from ..logs import printable
 from ..sessions import Saturated, UnknownNamespace
 from .hosts import check_host, check_origin
@@ -72,7 +74,7 @@ class Admission:
             origin: where the request has no such header.
         """
         if self.stopping:
-            return _STOPPING
+            return self._stopping()
         return check_origin(
             request.headers.get("Origin", origin),
             host=request.headers.get("Host", ""),
@@ -97,7 +99,26 @@ class Admission:
             auth: JSON that it sent.
             kind: of :class:`.Handshake`.
         """
-        handshake = Handshake(
+        handshake = self.handshake(request, found, subprotocols, auth, kind)
+        try:
+            return self._registry.connect(handshake)
+        except UnknownNamespace:
+            return Refusal(
+                404,
+                "refused_namespace",
+                "There is no such WebSocket.",
+                f"DEFAULT_WS_HANDLERS has no entry for {found.namespace!r}.",
+                f"There is no WebSocket {found.namespace!r}.",
+            )
+        except Saturated:
+            return _SATURATED
+
+    @staticmethod
+    def handshake(
+        request: Request, found: Found, subprotocols: Sequence[str], auth: bytes, kind: str
+    ) -> Handshake:
+        """What a worker hears of a request; arguments as of :meth:`begin`."""
+        return Handshake(
             namespace=found.namespace,
             kwargs=found.kwargs,
             scheme=request.scheme,
@@ -116,22 +137,8 @@ class Admission:
             auth=auth,
             kind=kind,
         )
-        try:
-            return self._registry.connect(handshake)
-        except UnknownNamespace:
-            return Refusal(
-                404,
-                "refused_namespace",
-                "There is no such WebSocket.",
-                f"DEFAULT_WS_HANDLERS has no entry for {found.namespace!r}.",
-                f"There is no WebSocket {found.namespace!r}.",
-            )
-        except Saturated:
-            return _SATURATED
 
-    async def verdict(
-        self, session: Session, ended: asyncio.Future[bool]
-    ) -> Accept | Refusal | None:
+    async def verdict(self, session: Asked, ended: asyncio.Future[bool]) -> Accept | Refusal | None:
         """Wait for the worker's answer.
 
         Args:
@@ -152,11 +159,16 @@ class Admission:
         if ended.done() and ended.result():
             return None
         if ended.done() or self.stopping:
-            return _STOPPING
+            return self._stopping()
         if not session.verdict.done():
             return _TIMEOUT
         verdict = session.verdict.result()
         return _by_handler(verdict) if isinstance(verdict, Refuse) else verdict
+
+    def _stopping(self) -> Refusal:
+        """The refusal of a gateway that stops; whoever goes by it comes back at a random time."""
+        seconds = random.randint(1, max(1, round(self._config.limits.drain_spread)))
+        return replace(_STOPPING, headers=(("Retry-After", str(seconds)),))
 
     def stop(self) -> None:
         """Refuse those who wait, and whoever comes."""

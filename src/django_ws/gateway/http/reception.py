@@ -91,6 +91,11 @@ class Reception:
         """A socket that had moved on is closed."""
         self._caps.leave(address)
 
+    @property
+    def staying(self) -> int:
+        """Sockets that have not moved on: of requests that are read or wait for an answer."""
+        return len(self._streams)
+
     def close(self) -> None:
         """Close all sockets that have not moved on."""
         for stream in [*self._streams, *self._excess]:

@@ -39,8 +39,10 @@ class Refusal:
 
     def why(self, debug: bool) -> str:
         """What the log says."""
-        advice = self.advice if debug else ""
-        return f"{self.log or self.message} {advice}".rstrip()
+        log = self.log or self.message
+        if not debug or self.advice.startswith(log):
+            return log
+        return f"{log} {self.advice}".rstrip()
 
     def response(self, debug: bool, head: bool = False) -> bytes:
         """The whole answer; see :func:`response`."""

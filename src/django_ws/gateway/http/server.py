@@ -15,14 +15,17 @@ from ...options import GatewayConfig
 from ..clients.context import Accepted, Context
 from ..counters import Counters
 from ..logs import Journal
+from ..parking import Parking
 from ..pings import Pings, Stalls, tick_length
 from . import admission
 from .accepting import Acceptor
 from .admission import Admission
 from .answers import Answers
 from .caps import FULL, Caps, Descriptors
+from .draining import CLOSES, close_all, wait_until_gone
 from .engineio import EngineIO
 from .front import Front
+from .greeting import Greetings
 from .proxy import Proxy
 from .reception import Reception
 from .routes import RouteError, Routes
@@ -44,9 +47,8 @@ MAX_HEADERS = 1024 * 1024
 #: Seconds at most between two requests of one connection.
 KEEP_ALIVE = 5.0
 
-#: Connections that are closed in one turn while draining, and seconds between such turns.
-DRAIN_BATCH = 100
-DRAIN_TURN = 0.01
+#: Seconds that a gateway which is renewed gives those who have just connected.
+LET_IN = 1.0
 
 
 class ServerError(Exception):
@@ -57,11 +59,14 @@ class Registry(admission.Registry, Protocol):
     """What the server needs of the registry of workers.
 
     Attributes:
-        workers: those that take new connections.
+        ready: new connections would be served, and hear what is published.
+        incarnation: names this gateway.
     """
 
+    incarnation: str
+
     @property
-    def workers(self) -> int: ...
+    def ready(self) -> bool: ...
     async def drain(self, deadline: float) -> None: ...
     def close(self) -> None: ...
 
@@ -126,6 +131,21 @@ class Server:
         )
         self._answers = Answers(self._journal, config.debug)
         self._admission = Admission(config, registry)
+        self._parking = Parking(
+            self._loop,
+            limits.session_ttl,
+            limits.max_parked,
+            limits.max_connections_per_ip,
+            self.counters,
+        )
+        self._greetings = Greetings(
+            self._admission,
+            context,
+            self._parking,
+            self._answers,
+            limits,
+            lambda conn: f"{registry.incarnation}-{conn}",
+        )
         self._max_header_size = limits.max_header_size or MAX_HEADERS
         self._reception = Reception(
             Caps(
@@ -161,6 +181,7 @@ class Server:
             context,
             self._journal,
             self._answers,
+            self._greetings,
             compression=limits.compression,
             debug=config.debug,
         )
@@ -206,8 +227,17 @@ class Server:
             ServerError: The address cannot be used.
         """
         host, port = self._config.host, self._config.port
+        sharing = self._config.sharing
         try:
-            sockets = bind_sockets(port, host or None, backlog=BACKLOG)
+            sockets = bind_sockets(
+                port, host or None, backlog=BACKLOG, reuse_port=sharing == "more"
+            )
+            if sharing == "first":
+                # Bound alone, so that another server on this port is noticed; now for others, too.
+                port = sockets[0].getsockname()[1]
+                for sock in sockets:
+                    sock.close()
+                sockets = bind_sockets(port, host or None, backlog=BACKLOG, reuse_port=True)
         except OSError as error:
             shown = f"[{host}]" if ":" in host else host
             reason = error.strerror or str(error)
@@ -235,7 +265,7 @@ class Server:
     @property
     def ready(self) -> bool:
         """Whether a new connection would be served."""
-        return not self._admission.stopping and self._registry.workers > 0
+        return not self._admission.stopping and self._registry.ready
 
     @property
     def connections(self) -> int:
@@ -244,17 +274,27 @@ class Server:
 
     # ------------------------------------------------------------------ stopping
 
-    async def drain(self, seconds: float) -> None:
-        """Stop: let nobody in, close all clients with 1001, wait for their events, let go.
+    async def drain(self, seconds: float, *, renewal: bool = False) -> None:
+        """Stop: let nobody in, close all clients, wait for their events, let go.
 
         Args:
             seconds: after which everything is over, whoever is still there.
+            renewal: another gateway takes this one's place.
         """
         deadline = self._loop.time() + seconds
+        close = CLOSES[renewal]
+        if renewal and self._config.sharing != "alone" and self._acceptor is not None:
+            # Whoever connects from now on reaches one that stays; whoever has is still let in.
+            self._acceptor.finish()
+            await self._let_in(min(LET_IN, seconds / 4))
+        else:
+            self._admission.stop()
+        self._parking.close()
+        await close_all(self._clients(), self._config.limits.drain_spread, seconds, close)
         self._admission.stop()
-        await self._close_all(min(5.0, seconds / 3))
         # Each has ``close_timeout`` to answer; some of the time belongs to the workers.
-        await self._wait_for_clients(deadline - min(2.0, seconds / 4))
+        await wait_until_gone(self._clients, deadline - min(2.0, seconds / 4), close)
+        self._greetings.receipts.close()
         # Until now it listened, so that a load balancer's check got its answer.
         if self._acceptor is not None:
             self._acceptor.close()
@@ -263,23 +303,11 @@ class Server:
         self._reception.close()
         self._timer.cancel()
 
-    async def _close_all(self, seconds: float) -> None:
-        """Spread the closes a little, so that not all clients return at once."""
-        clients = self._clients()
-        batch = max(DRAIN_BATCH, round(len(clients) * DRAIN_TURN / max(seconds, DRAIN_TURN)))
-        for first in range(0, len(clients), batch):
-            if first:
-                await asyncio.sleep(DRAIN_TURN)
-            for client in clients[first : first + batch]:
-                client.close(1001, "server shutting down")
+    async def _let_in(self, seconds: float) -> None:
+        """Wait until all who have connected are let in or refused, but no longer than this."""
+        deadline = self._loop.time() + seconds
+        while self._reception.staying and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
 
     def _clients(self) -> list[Accepted]:
         return list(self._context.connections)
-
-    async def _wait_for_clients(self, deadline: float) -> None:
-        while (clients := self._clients()) and self._loop.time() < deadline:
-            for client in clients:
-                client.close(1001, "server shutting down")  # it may just have come in
-            await asyncio.sleep(DRAIN_TURN)
-        for client in self._clients():
-            client.abort(1001, "server shutting down")

@@ -8,10 +8,13 @@ from websockets.extensions import Extension
 
 from ...wire.messages import Accept
 from ..clients.context import Context, Session
+from ..clients.line import Envelopes
 from ..clients.plain import Connection
+from ..clients.v1 import SUBPROTOCOL
 from ..logs import Journal
 from .admission import Admission
 from .answers import Answers
+from .greeting import Greetings
 from .handing_over import hand_over
 from .handshake import Opening, negotiate, offered_subprotocols
 from .refusals import Refusal
@@ -30,6 +33,7 @@ class Upgrades:
         context: of the connections that are made.
         journal: hears who comes.
         answers: tells those who may not.
+        greetings: serves those who offer ``django-ws.v1``, once they are connected.
         compression: permessage-deflate may be negotiated.
         debug: connections are named in the log.
     """
@@ -40,6 +44,7 @@ class Upgrades:
         context: Context,
         journal: Journal,
         answers: Answers,
+        greetings: Greetings,
         *,
         compression: bool,
         debug: bool,
@@ -48,6 +53,7 @@ class Upgrades:
         self._context = context
         self._journal = journal
         self._answers = answers
+        self._greetings = greetings
         self._compression = compression
         self._debug = debug
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,13 +70,39 @@ class Upgrades:
         if isinstance(opening, Refusal):
             self._answers.refuse(stream, label, opening)
             return
-        session = self._admission.begin(request, found, offered_subprotocols(request))
+        offered = offered_subprotocols(request)
+        if SUBPROTOCOL in offered:
+            task = asyncio.create_task(self._open(stream, request, label, opening, found))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        session = self._admission.begin(request, found, offered)
         if isinstance(session, Refusal):
             self._answers.refuse(stream, label, session)
             return
         task = asyncio.create_task(self._answer(stream, request, label, opening, session))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _open(
+        self, stream: Stream, request: Request, label: str, opening: Opening, found: Found
+    ) -> None:
+        """Let a client in that says by envelopes what it wants."""
+        line = self._greetings.line(request, found, label)
+        address, context = request.client[0], self._context
+        extensions: list[Extension] = list(opening.extensions)
+        data, shown = opening.accept(SUBPROTOCOL), label if self._debug else ""
+
+        def make(early: bytes) -> Connection:
+            return Envelopes(context, line, address, data, early, extensions, shown)
+
+        try:
+            await hand_over(stream, make)
+        except OSError:
+            stream.close()
+            return
+        if shown:
+            self._journal.opened(shown)
 
     async def _answer(
         self, stream: Stream, request: Request, label: str, opening: Opening, session: Session

@@ -20,6 +20,7 @@ from ...group_patterns import lookup
 from ...options import GroupConfig, NamespaceConfig
 from ...wire.messages import Event, GroupSend, Joined, Refuse
 from ..connection import Link, WorkerConnection
+from ..request import HandshakeRequest, Source
 
 __all__ = ["CannotStart", "EventSource", "Executor", "ExecutorConfig", "HookRunner"]
 
@@ -45,6 +46,7 @@ class ExecutorConfig:
         namespaces: by name; for the deadlines of their hooks.
         groups: which groups have a history, by pattern.
         reload: put edited templates and the like in force, in every process.
+        shared: gateways share an engine, so one of them is enough for a publication.
     """
 
     pool_size: int = 256
@@ -54,6 +56,7 @@ class ExecutorConfig:
     namespaces: Mapping[str, NamespaceConfig] = field(default_factory=dict)
     reload: bool = False
     groups: Mapping[str, GroupConfig] = field(default_factory=dict)
+    shared: bool = False
 
 
 class EventSource(Protocol):
@@ -87,6 +90,7 @@ class HookRunner:
         self.send_timeout = config.send_timeout
         self.stopping = False
         self.links: Sequence[Link] = ()
+        self.shared = config.shared
         self._options = lookup(config.groups)
         self._told: set[type[WebSocketHandler]] = set()  # set.add is atomic; told twice is no harm
 
@@ -100,7 +104,7 @@ class HookRunner:
         return options is not None and options.history_size > 0
 
     def publish(self, link: Link, message: GroupSend) -> None:
-        """Hand a publication to every gateway, first to that of ``link``."""
+        """Hand a publication to the gateway of ``link``, and without an engine to all others."""
         self.publish_on(link, message)
         self.publish_elsewhere(link, message)
 
@@ -113,6 +117,8 @@ class HookRunner:
 
     def publish_elsewhere(self, link: Link, message: GroupSend) -> None:
         """Hand a publication to the gateways that ``link`` does not lead to."""
+        if self.shared:
+            return
         for other in self.links:
             if other is not link and other.gateway and not other.gone:
                 self.publish_on(other, msgspec.structs.replace(message, exclude=0))
@@ -185,6 +191,13 @@ class Executor(HookRunner, abc.ABC):
         Returns:
             False if some still do.
         """
+
+    def user_source(self, connection: WorkerConnection) -> Source:
+        """What the user of a connection comes from. Any thread may ask."""
+        request = connection.loaded_request
+        if request is None:
+            request = HandshakeRequest(connection.handshake, connection.handover.user)
+        return request.source
 
     # ------------------------------------------------------------------ for subclasses
 

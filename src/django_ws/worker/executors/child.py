@@ -24,6 +24,7 @@ from ...wire.messages import (
     Event,
     Joined,
     Restore,
+    Revalidate,
     Unknown,
 )
 from .. import hygiene
@@ -129,6 +130,10 @@ def _read(
                 if isinstance(event, Joined):
                     connection.joined(event)
                     continue
+                if isinstance(event, Revalidate):
+                    if connection.user_changes:
+                        continue
+                    connection.user_changes = True
                 if isinstance(event, Disconnect):
                     connection.ended(event)
                 if not isinstance(event, Unknown):  # both ends are of one release

@@ -26,8 +26,10 @@ from ...wire.messages import (
     Joined,
     Refuse,
     Restore,
+    Revalidate,
 )
 from ..connection import WorkerConnection
+from ..request import HandshakeRequest, Source
 from .base import EventSource, Executor, ExecutorConfig
 from .child import child_main
 from .process import ConnectionProcess, in_words
@@ -130,6 +132,15 @@ class MultiprocessExecutor(Executor):
         if isinstance(connection.runner, ConnectionProcess):
             self._processes.post(connection.runner, event)
 
+    def user_source(self, connection: WorkerConnection) -> Source:
+        process = connection.runner
+        user = process.snapshot.user if isinstance(process, ConnectionProcess) else ""
+        source = HandshakeRequest(connection.handshake, user).source
+        # One that is no model does not show in the snapshot.
+        kind = connection.handler_class
+        given = not user and kind.authenticate is not WebSocketHandler.authenticate
+        return source._replace(given=source.given or given)
+
     # ------------------------------------------------------------------ towards the processes
 
     def _receive(self) -> None:
@@ -146,6 +157,8 @@ class MultiprocessExecutor(Executor):
             if isinstance(event, (Connect, Restore)):
                 self._spawn(connection, event)
             return  # else it was turned away
+        if isinstance(event, Revalidate):
+            connection.user_changes = False
         if isinstance(event, Disconnect):
             with process.lock:
                 if process.disconnect is not None:

@@ -23,6 +23,7 @@ from ..connection import Link, WorkerConnection
 from ..turn import handle
 from .averages import SLOW, SUSPICIOUS, Average, Averages, waiting
 from .base import EventSource, Executor, ExecutorConfig
+from .saturation import Saturation
 from .shares import Share, Shares
 
 __all__ = ["PoolExecutor"]
@@ -87,7 +88,7 @@ class PoolExecutor(Executor):
         self._hook_started = 0.0
         self._hook_average = Average()
         self._averages: dict[type, Averages] = {}  # guarded
-        self._saturated_since = 0.0  # the watchdog's
+        self._saturation = Saturation(self._shares.limit)  # the watchdog's
         # The watchdog sleeps for long while it has nothing to watch; the leader wakes it.
         self._dozing = False
         self._alarm = threading.Event()
@@ -356,7 +357,7 @@ class PoolExecutor(Executor):
                 self._depose(started, waiting(wall, time.process_time() - computed))
             if self._leader is None and time.monotonic() >= self._refusing_until:
                 self._appoint()
-            self._report_saturation()
+            self._saturation.look(self._shares.active, time.monotonic(), self.source.connections)
             if started:
                 quiet = 0
                 time.sleep(STUCK)
@@ -388,24 +389,3 @@ class PoolExecutor(Executor):
             self._enter(leader)
             self._hook_started = 0.0
         self._wake(successor)
-
-    def _report_saturation(self) -> None:
-        if self._shares.active < self._shares.limit:
-            self._saturated_since = 0.0
-            return
-        now = time.monotonic()
-        if not self._saturated_since:
-            self._saturated_since = now
-        elif now - self._saturated_since > 1.0:
-            self._saturated_since = now + 9.0
-            running = sorted(
-                (connection.hook_started, connection.namespace, connection.id)
-                for connection in self.source.connections()
-                if connection.hook_started
-            )[:5]
-            logger.warning(
-                "all %d threads of the pool are in hooks that block; new connections are refused "
-                "with 503: make them shorter, or raise --pool. The longest: %s",
-                self._shares.limit,
-                ", ".join(f"{name} {now - since:.1f} s ({id})" for since, name, id in running),
-            )

@@ -15,6 +15,7 @@ from ...wire.messages import (
     Accept,
     Disconnect,
     Event,
+    Identity,
     Refuse,
     Released,
     Restore,
@@ -164,6 +165,9 @@ class ConnectionProcess:
             self.snapshot = message.snapshot
         elif isinstance(message, Accept):
             self.accepted = True
+            self.connection.owner = (message.user, message.session)
+        elif isinstance(message, Identity):
+            self.connection.owner = (message.user, message.session)
         elif isinstance(message, (Refuse, Released)):
             self.finished = True
 

@@ -18,7 +18,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any, NoReturn
 
 from .. import hygiene
 from .base import CannotStart
@@ -36,6 +38,8 @@ CLOSE_TIMEOUT = 5.0
 
 #: Signals that the supervisor acts on, and nobody else (see ``supervisor/boot.py``).
 PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_Handler = Callable[[int, FrameType | None], Any] | int | None
 
 #: Of Linux' prctl(2).
 PR_SET_PDEATHSIG = 1
@@ -63,22 +67,10 @@ class Template:
         _refuse_threads()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = _fork()
-        if pid:
-            theirs.close()
-            return cls(ours, pid)
-        code = 1
-        try:
-            ours.close()
-            for descriptor in close:
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
-            _serve(theirs, child)
-            code = 0
-        except BaseException:
-            logger.exception("the template process failed")
-        finally:
-            logging.shutdown()
-            os._exit(code)
+        if not pid:
+            _be_template(theirs, child, [ours.fileno(), *close])
+        theirs.close()
+        return cls(ours, pid)
 
     def request(self, key: int, end: socket.socket) -> None:
         """Ask for a process that gets ``end``; what became of it is reported under ``key``.
@@ -140,22 +132,44 @@ def _fork() -> int:
     try:
         pid = os.fork()
         if not pid:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            _end_with(parent)
+            _go_with(parent, handlers)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return pid
 
 
-def _end_with(parent: int) -> None:
+def _go_with(parent: int, handlers: Mapping[signal.Signals, _Handler]) -> None:
     """Be killed when ``parent`` ends, even if stopped, or in a hook that keeps the GIL: nothing may
     run on here while another worker has the connections already. Elsewhere than on Linux the end of
-    the socket to the worker has to do."""
+    the socket to the worker has to do.
+
+    Args:
+        handlers: the parent's, of the signals that forking has given back.
+    """
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)  # it ended before
+
+
+def _be_template(
+    requests: socket.socket, child: Callable[[socket.socket], None], close: list[int]
+) -> NoReturn:
+    """Be the template."""
+    code = 1
+    try:
+        for descriptor in close:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        _serve(requests, child)
+        code = 0
+    except BaseException:
+        logger.exception("the template process failed")
+    finally:
+        logging.shutdown()
+        os._exit(code)
 
 
 def _serve(requests: socket.socket, child: Callable[[socket.socket], None]) -> None:
@@ -226,8 +240,10 @@ def _tell(requests: socket.socket, reports: deque[bytes]) -> None:
             reports.popleft()
 
 
-def _become(child: Callable[[socket.socket], None], end: socket.socket, close: list[int]) -> None:
-    """Be a connection's process; does not return."""
+def _become(
+    child: Callable[[socket.socket], None], end: socket.socket, close: list[int]
+) -> NoReturn:
+    """Be a connection's process."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -176,6 +177,18 @@ def test_who_keeps_a_context_is_compressed_for_alone(loop: asyncio.AbstractEvent
     before = len(other.written)
     second.send_shared(message)
     assert len(other.written) - before < alone  # it refers to what came before
+
+
+def test_a_published_event_comes_as_json_also_compressed(loop: asyncio.AbstractEventLoop) -> None:
+    message = Shared("g", 1, b'{"id":"a"}', "join", True)
+    connection, wire, _ = opened(loop, Limits(), [])
+    connection.send_shared(message)
+    payload = b'{"event":"join","args":[{"id":"a"}]}'
+    assert wire.written == bytes((0x81, len(payload))) + payload
+    squeezed, wire, _ = opened(loop, Limits(), deflate(12))
+    squeezed.send_shared(message)
+    inflated = zlib.decompressobj(-12).decompress(wire.written[2:] + b"\x00\x00\xff\xff")
+    assert inflated == payload
 
 
 def test_other_clients_bring_their_own_codec(loop: asyncio.AbstractEventLoop) -> None:

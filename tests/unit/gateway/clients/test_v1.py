@@ -117,12 +117,26 @@ def test_each_number_is_taken_once_and_in_order() -> None:
             numbering.take(number, had)
 
 
-def test_events_without_envelopes_never_count_for_one() -> None:
+def test_envelopes_stand_for_the_events_after_the_connect() -> None:
     numbering = Numbering()
-    numbering.take(1, 0)
-    numbering.aside()  # on_resume, with sequence number 3
-    numbering.take(2, 0)
-    assert numbering.seq(2) == 4
-    for seq, handled in ((1, 0), (2, 0), (3, 1), (4, 2)):
+    for seq, handled in ((0, 0), (1, 0), (2, 1), (4, 3), (3, 3)):
         numbering.handled_up_to(seq)
         assert numbering.handled == handled
+    assert Numbering.number(4) == 3
+
+
+def test_a_client_goes_on_where_something_is_kept() -> None:
+    numbering = Numbering()
+    assert numbering.follows(0)
+    for text in (b"a", b"b", b"c"):
+        numbering.envelope(TEXT, b"m", v1.text_tail(text))
+    numbering.acknowledged(1)
+    assert [had for had in range(6) if numbering.follows(had)] == [1, 2, 3]
+
+
+def test_what_was_not_said_is_still_owed() -> None:
+    numbering = Numbering()
+    numbering.take(1, 0)
+    numbering.handled_up_to(2)
+    assert numbering.again() == []
+    assert numbering.owes

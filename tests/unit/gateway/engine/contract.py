@@ -39,9 +39,13 @@ class Ears:
         self.publications: list[tuple[str, Publication, str]] = []
         self.messages: list[Publish | Expel] = []
         self.applies = 0
+        self.gaps: list[str] = []
 
     def published(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
         self.publications.append((group, publication, exclude))
+
+    def missed(self, group: str, position: Position) -> None:
+        self.gaps.append(group)
 
     def spread(self, message: Publish | Expel) -> int:
         self.messages.append(message)

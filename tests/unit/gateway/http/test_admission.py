@@ -153,3 +153,4 @@ def test_a_handlers_refusal_says_what_to_do(refuse: Refuse, body: str, log: str)
     assert refusal.body(debug=True).startswith(body)
     assert refusal.body(debug=False).count("\n") == 1
     assert refusal.why(debug=False).startswith(log)
+    assert refusal.why(debug=True).count(log) == 1

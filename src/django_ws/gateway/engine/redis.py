@@ -1,0 +1,344 @@
+"""The engine that several gateways share: a server that speaks the protocol of Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ...group_patterns import Lookup
+from ...options import GroupConfig
+from ...store.calls import SPREADS, Calls, Found, Lease, Placed, who
+from ...store.forms import Entry, FormError, read_entry
+from ...store.names import COMMON, SPREAD, Names
+from ...store.urls import Server
+from ...wire.messages import Expel, Position, Present, Publish, Recent, Recheck
+from ..counters import Counters
+from .backlog import Backlog
+from .base import Done, Failure, Listener
+from .heard import Heard
+from .leases import Leases
+from .link import Link
+from .nodes import Nodes
+from .operations import UNKNOWN
+from .resp import Value
+from .servers import Servers
+from .spreads import Spreads
+
+__all__ = ["Redis"]
+
+logger = logging.getLogger("django_ws.gateway.engine")
+
+#: Seconds between renewals of the lease, and between lines in the log about one misfortune.
+TICK = 1.0
+QUIET = 1.0
+
+#: Seconds in which each group that has members is kept from being forgotten.
+KEEP_ROUND = 1000.0
+
+
+class Redis:
+    """An :class:`.Engine`. Nothing here waits; what cannot be said in time fails.
+
+    Args:
+        server: where it is.
+        project: what all gateways of this project agree on.
+        incarnation: this gateway's, with which ids of its connections begin.
+        options: finds what is kept of a group.
+        listener: where publications go.
+        room: whether members have taken nearly all that was published.
+        on_published: called when something was published, once for several.
+        clock: seconds since the epoch, for tests; ``None`` for the server's own.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        project: str,
+        incarnation: str,
+        options: Lookup,
+        listener: Listener,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        counters: Counters,
+        room: Callable[[], bool] = lambda: True,
+        on_published: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._options = options
+        self._listener = listener
+        self._loop = loop
+        self._counters = counters
+        self._on_published = on_published
+        self._incarnation = incarnation
+        self._server = server
+        self._names = Names(project, server.db)
+        self._calls = calls = Calls(self._names, clock)
+        self._inbox = self._names.inbox(incarnation)
+        self._away_since: float | None = float("-inf")
+        self._trouble = ""
+        self._said = float("-inf")
+        self._lost = 0  # publications since the last line in the log
+        self._published = False
+        self._ticked = loop.time()
+        self._servers: Nodes | Servers
+        self._servers = (Nodes if server.kind == "cluster" else Servers)(server, self, loop)
+        ask = self._servers.call
+        self._heard = Heard(options, calls, ask, self, counters)
+        self._backlog = Backlog(room, self._heard.take, self._dropped, self.read, loop)
+        self._leases = Leases(incarnation, options, calls, ask, lambda: list(self._subscribed))
+        self._subscribed: dict[str, None] = {}
+        self._spreads = Spreads(incarnation, calls, ask, self._apply, loop.time, counters)
+        self._servers.subscribe(COMMON, self._inbox)
+        self._heard.add(SPREAD, SPREADS)
+        self._servers.subscribe(COMMON, self._names.channel(SPREAD))
+
+    # ------------------------------------------------------------------ publications
+
+    def publish(
+        self,
+        group: str,
+        opcode: int,
+        data: bytes,
+        *,
+        event: str = "",
+        json: bool = False,
+        exclude: str = "",
+        done: Done[Position] | None = None,
+    ) -> None:
+        draft = Publish(0, group, opcode, data, exclude, event, json)
+        call = self._calls.publish(group, self._options(group), draft)
+        self._servers.call(call, partial(self._placed, done))
+
+    def _placed(self, done: Done[Position] | None, outcome: Placed | Failure) -> None:
+        if isinstance(outcome, Failure):
+            self._counters["engine_lost"] += 1
+            if done is None:
+                self._lost += 1
+                self._say_lost(outcome)
+            else:
+                done(outcome)
+        elif done is not None:
+            done(outcome.position)
+
+    def _say_lost(self, failure: Failure) -> None:
+        now = self._loop.time()
+        if now - self._said >= QUIET:
+            self._said = now
+            logger.error("%d publication(s) lost: %s", self._lost, failure.words)
+            self._lost = 0
+
+    def subscribe(self, group: str) -> None:
+        self._subscribed[group] = None
+        self._heard.add(group, self._options(group))
+        self._servers.subscribe(self._names.bucket(group), self._names.channel(group))
+        self._leases.look(group)
+
+    def unsubscribe(self, group: str) -> None:
+        self._subscribed.pop(group, None)
+        self._heard.remove(group)
+        self._servers.unsubscribe(self._names.bucket(group), self._names.channel(group))
+
+    def position(self, group: str, done: Done[Position]) -> None:
+        options = self._with_history(group)
+        if options is not None:
+            call = self._calls.position(group, options)
+            self._servers.call(call, partial(self._told, group, done))
+        elif group in self._heard:
+            # Who joins is told when it gets what is published.
+            self._servers.when_subscribed(
+                self._names.bucket(group),
+                self._names.channel(group),
+                partial(done, Position(0, "")),
+            )
+        else:
+            done(Position(0, ""))
+
+    def _told(self, group: str, done: Done[Position], outcome: Position | Failure) -> None:
+        position = None if isinstance(outcome, Failure) else outcome
+        self._answer(group, position, done, outcome)
+
+    def _answer(
+        self, group: str, position: Position | None, done: Done[Any], outcome: object
+    ) -> None:
+        """Answer what a group's publications are counted from: who gets that gets next what comes
+        after it, and nothing twice."""
+        if position is None:
+            done(outcome)
+            return
+
+        def answer(well: bool) -> None:
+            self._heard.told(group, position)
+            done(outcome if well else UNKNOWN)
+
+        self._backlog.behind(lambda: self._heard.after(group, answer))
+
+    def history(self, group: str, since: Position | None, limit: int, done: Done[Recent]) -> None:
+        options = self._with_history(group)
+        if options is None:
+            self.position(group, lambda position: done(_nothing(position)))
+        else:
+            call = self._calls.history(group, options, since, limit)
+            self._servers.call(call, partial(self._found, group, done))
+
+    def _found(self, group: str, done: Done[Recent], outcome: Found | Failure) -> None:
+        if isinstance(outcome, Failure):
+            done(outcome)
+        else:
+            publications = [entry.publication for entry in outcome.entries]
+            recent = Recent(publications, outcome.position, outcome.complete)
+            self._answer(group, outcome.position, done, recent)
+
+    def _with_history(self, group: str) -> GroupConfig | None:
+        options = self._options(group)
+        return options if options is not None and options.history_size else None
+
+    # ------------------------------------------------------------------ presence
+
+    def enter(self, group: str, member: Present) -> None:
+        self._leases.enter(group, member)
+
+    def leave(self, group: str, id: str) -> None:
+        self._leases.leave(group, id)
+
+    def presence(self, group: str, done: Done[list[Present]]) -> None:
+        options = self._options(group)
+        if options is None or not (options.presence or options.join_leave):
+            done([])
+            return
+
+        # Who lives is asked behind who is there: so nobody who has just come is left out.
+        def present(found: list[Present] | Failure) -> None:
+            if isinstance(found, Failure):
+                done(found)
+            else:
+                self._servers.call(self._calls.lease(), partial(living, found))
+
+        def living(found: list[Present], lease: Lease | Failure) -> None:
+            done(lease if isinstance(lease, Failure) else who(found, lease.live))
+
+        self._servers.call(self._calls.present(group), present)
+
+    # ------------------------------------------------------------------ everything else
+
+    def spread(self, message: Publish | Expel | Recheck, done: Done[int] | None = None) -> None:
+        self._spreads.spread(message, done)
+
+    def _apply(self, message: Publish | Expel | Recheck) -> int:
+        self._published = True
+        return self._listener.spread(message)
+
+    def use_ticket(self, nonce: str, expires: float, done: Done[bool]) -> None:
+        self._servers.call(self._calls.use_ticket(nonce, expires), done)
+
+    @property
+    def away(self) -> float:
+        return 0.0 if self._away_since is None else self._loop.time() - self._away_since
+
+    def expire(self) -> None:
+        self._spreads.expire()
+        now = self._loop.time()
+        if now - self._ticked < TICK or self._away_since is not None:
+            return
+        self._ticked = now
+        self._leases.renew()
+        self._heard.keep(TICK / KEEP_ROUND)
+        self._heard.heal()
+
+    async def drain(self, seconds: float) -> None:
+        deadline = self._loop.time() + seconds
+        self._servers.call(self._calls.end_lease(self._incarnation), lambda outcome: None)
+        while not self._servers.idle and self._loop.time() < deadline:
+            await asyncio.sleep(0.005)
+
+    def close(self) -> None:
+        self._backlog.close()
+        self._servers.close()
+
+    # ------------------------------------------------------------------ of the connections
+
+    def up(self, link: Link) -> None:
+        """See :class:`.link.Links`."""
+        if self._servers.all_up:
+            if self._trouble:
+                logger.warning("the engine at %s is back", self._server)
+            self._away_since = None
+            self._trouble = ""
+        self._ticked = self._loop.time()
+        self._leases.renew()
+        if self._servers.has(link, COMMON):
+            call = self._calls.position(SPREAD, SPREADS)
+            self._servers.call(call, partial(self._told, SPREAD, lambda outcome: None))
+        self._heard.reconnected(lambda group: self._servers.has(link, self._names.bucket(group)))
+
+    def gained(self, buckets: frozenset[int]) -> None:
+        """See :class:`.nodes.Owner`."""
+        self._heard.reconnected(lambda group: self._names.bucket(group) in buckets)
+
+    def down(self, link: Link | None, reason: str) -> None:
+        """See :class:`.link.Links`."""
+        if self._away_since is None:
+            self._away_since = self._loop.time()
+            self._counters["engine_away"] += 1
+        self._leases.lost()
+        if reason != self._trouble:
+            self._trouble = reason
+            logger.error("the engine at %s is away: %s", self._server, reason)
+
+    def pushed(self, link: Link, message: list[Value]) -> None:
+        """See :class:`.link.Links`."""
+        if len(message) != 3 or message[0] != b"smessage":
+            return
+        _, channel, data = message
+        assert isinstance(channel, bytes)
+        assert isinstance(data, bytes)
+        if channel == self._inbox:
+            self._spreads.answered(data)
+            return
+        group = self._names.group(channel)
+        if group is None:
+            return
+        try:
+            entry = read_entry(data)
+        except FormError as error:
+            self._counters["messages_unknown"] += 1
+            logger.warning("skipped what stands in the channel of %r: %s", group, error)
+            return
+        self._backlog.add(group, entry)
+
+    def read(self) -> None:
+        """See :class:`.link.Links`."""
+        if self._published:
+            self._published = False
+            self._on_published()
+        if self._heard.ill and self._backlog.room:
+            self._heard.heal()
+
+    # ------------------------------------------------------------------ of what was heard
+
+    def _dropped(self, group: str) -> None:
+        self._counters["engine_overflow"] += 1
+        self._heard.overflow(group)
+
+    def heard(self, group: str, entry: Entry) -> None:
+        """See :class:`.heard.Ears`."""
+        if group == SPREAD:
+            self._spreads.take(entry)
+            return
+        self._published = True
+        self._listener.published(group, entry.publication, entry.epoch, entry.exclude)
+
+    def missed(self, group: str, position: Position) -> None:
+        """See :class:`.heard.Ears`."""
+        if group == SPREAD:
+            logger.error("what other gateways said was missed: disconnects may not be done here")
+        else:
+            self._counters["engine_missed"] += 1
+            self._published = True
+            self._listener.missed(group, position)
+
+
+def _nothing(position: Position | Failure) -> Recent | Failure:
+    return position if isinstance(position, Failure) else Recent([], position, False)

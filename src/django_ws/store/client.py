@@ -1,0 +1,241 @@
+"""Connections of processes that may wait: Django's. The only importer of redis-py.
+
+Safe in threads and greenlets; nothing here survives a fork.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+from redis import BlockingConnectionPool, RedisCluster
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.connection import (
+    ConnectionInterface,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.exceptions import (
+    BusyLoadingError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from .calls import Call
+from .urls import Server
+
+__all__ = ["Away", "Client", "Late", "Refused"]
+
+#: Connections of one process; more threads than that take turns.
+MAX_CONNECTIONS = 32
+
+#: What a server says that is no primary (any more), or not yet.
+_ELSEWHERE = (ReadOnlyError, BusyLoadingError)
+
+
+class Away(Exception):
+    """The server cannot be reached; nothing was done."""
+
+
+class Late(Exception):
+    """The server did not answer in time, and may have done it."""
+
+
+class Refused(Exception):
+    """The server says no."""
+
+
+class Client:
+    """See the module.
+
+    Args:
+        patience: seconds to connect, and for an answer of a cluster.
+    """
+
+    def __init__(self, server: Server, patience: float) -> None:
+        self._pool: ConnectionPool | None = None
+        self._cluster: RedisCluster | None = None
+        self._server = server
+        self._patience = patience
+        if server.kind != "cluster":
+            self._pool = _pool(server, patience)
+
+    def run(self, calls: Sequence[Call[Any]], deadline: float) -> list[Any]:
+        """Do things, in order.
+
+        Args:
+            deadline: ``time.monotonic()``.
+
+        Returns:
+            Their values.
+
+        Raises:
+            Away, Late, Refused: Not all were done.
+        """
+        replies = self._exchange([call.command() for call in calls], deadline)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            commands = [calls[i].command(in_full=True) for i in unknown]
+            for i, reply in zip(unknown, self._exchange(commands, deadline), strict=True):
+                replies[i] = reply
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise Refused(str(reply)) from None
+        return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+
+    def wait(self, key: bytes, deadline: float) -> list[bytes]:
+        """What somebody has put into a list; nothing if nobody has until then.
+
+        Raises:
+            Away, Late: The server does not answer.
+        """
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            return []
+        if self._cluster is not None:
+            seconds = min(seconds, self._patience / 2)
+        command = ("BLMPOP", f"{seconds:.3f}", 1, key, "LEFT", "COUNT", 1000)
+        (reply,) = self._exchange([command], deadline + 1.0)
+        if isinstance(reply, Exception):
+            raise Refused(str(reply)) from None
+        return list(reply[1]) if reply else []
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._pool is not None:
+            self._pool.disconnect()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    # ------------------------------------------------------------------ one batch
+
+    def _exchange(self, commands: Sequence[tuple[Any, ...]], deadline: float) -> list[Any]:
+        """The replies, errors among them."""
+        if self._pool is None:
+            return self._exchange_with_cluster(commands)
+        replies = _exchange(self._pool, commands, deadline)
+        if any(isinstance(reply, _ELSEWHERE) for reply in replies):
+            self._pool.disconnect()  # the next look finds another one
+            replies = _exchange(self._pool, commands, deadline)
+            for reply in replies:
+                if isinstance(reply, _ELSEWHERE):
+                    raise Away(str(reply))
+        return replies
+
+    def _exchange_with_cluster(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        try:
+            if self._cluster is None:
+                self._cluster = _cluster(self._server, self._patience)
+            pipeline = self._cluster.pipeline(transaction=False)  # type: ignore[no-untyped-call]
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute(raise_on_error=False))
+        except RedisTimeoutError as error:
+            raise Late(str(error)) from None
+        except (RedisClusterException, RedisError, OSError) as error:
+            raise Away(str(error)) from None
+
+
+def _exchange(
+    pool: ConnectionPool, commands: Sequence[tuple[Any, ...]], deadline: float
+) -> list[Any]:
+    try:
+        connection = pool.get_connection()
+    except (RedisError, OSError) as error:
+        raise Away(str(error)) from None
+    try:
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
+        except (RedisError, OSError) as error:
+            raise Away(str(error)) from None
+        return [_reply(connection, deadline) for _ in commands]
+    except BaseException:
+        # What it still owes is nobody's.
+        connection.disconnect()  # type: ignore[no-untyped-call]
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _reply(connection: ConnectionInterface, deadline: float) -> Any:
+    try:
+        if not connection.can_read(max(0.0, deadline - time.monotonic())):
+            raise Late("no answer in time")
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+    except BusyLoadingError as error:
+        return error
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise Late(str(error)) from None
+
+
+# ---------------------------------------------------------------- connections
+
+
+def _options(server: Server, patience: float) -> dict[str, Any]:
+    return {
+        "username": server.username or None,
+        "password": server.password or None,
+        "socket_timeout": patience,
+        "socket_connect_timeout": patience,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        **_tls(server),
+    }
+
+
+def _tls(server: Server) -> dict[str, Any]:
+    tls = server.tls
+    if tls is None:
+        return {}
+    return {
+        "ssl_ca_certs": tls.ca_certs or None,
+        "ssl_certfile": tls.certfile or None,
+        "ssl_keyfile": tls.keyfile or None,
+        "ssl_check_hostname": tls.check_hostname and tls.verify,
+        "ssl_cert_reqs": "required" if tls.verify else "none",
+    }
+
+
+def _pool(server: Server, patience: float) -> ConnectionPool:
+    options: dict[str, Any] = {"db": server.db, **_options(server, patience)}
+    if server.kind == "sentinel":
+        own = {
+            **_options(server, patience),
+            "username": server.sentinel_username or None,
+            "password": server.sentinel_password or None,
+        }
+        if server.tls is not None:
+            own["ssl"] = options["ssl"] = True
+        found = Sentinel(server.addresses, sentinel_kwargs=own, **options)  # type: ignore[no-untyped-call]
+        client = found.master_for(server.service)  # type: ignore[no-untyped-call]
+        return cast("ConnectionPool", client.connection_pool)
+    if server.path:
+        options.update(connection_class=UnixDomainSocketConnection, path=server.path)
+    else:
+        host, port = server.addresses[0]
+        options.update(host=host, port=port)
+        if server.tls is not None:
+            options["connection_class"] = SSLConnection
+    return BlockingConnectionPool(  # type: ignore[no-untyped-call]
+        MAX_CONNECTIONS, patience, **options
+    )
+
+
+def _cluster(server: Server, patience: float) -> RedisCluster:
+    nodes = [ClusterNode(host, port) for host, port in server.addresses]  # type: ignore[no-untyped-call]
+    options = _options(server, patience)
+    if server.tls is not None:
+        options["ssl"] = True
+    return RedisCluster(startup_nodes=nodes, **options)
