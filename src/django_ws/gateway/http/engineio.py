@@ -20,7 +20,8 @@ from ...wire.messages import TEXT, Accept
 from ..clients.context import Context, Session
 from ..clients.engine import POLLING, WEBSOCKET, Engine
 from ..clients.engineio import max_body, opening
-from ..clients.namespaces import EventSession, Namespaces
+from ..clients.namespace import EventSession
+from ..clients.namespaces import Namespaces
 from ..clients.polling import Poller
 from ..clients.raw import RawClient
 from ..clients.websocket import Probe, WebSocket
