@@ -106,6 +106,15 @@ def test_permission_required(ann: User) -> None:
 
 
 @pytest.mark.parametrize(
+    "decorator",
+    [login_required, login_not_required, permission_required("a.b"), user_passes_test(bool)],
+)
+def test_a_hook_or_a_view_that_would_only_look_protected(decorator: Any) -> None:
+    with pytest.raises(TypeError, match=r"for handler classes, and Handler.on_message is none"):
+        decorator(Handler.on_message)
+
+
+@pytest.mark.parametrize(
     "dispatch",
     [
         lambda self, hook, *args: None if hook == "authorize" else getattr(self, hook)(*args),
