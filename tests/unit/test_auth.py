@@ -336,6 +336,11 @@ def test_nobody_gets_a_ticket(ann: User) -> None:
         make_ticket(ann, max_age=0)
 
 
+def test_a_ticket_for_a_namespace_that_is_misspelt(ann: User) -> None:
+    with pytest.raises(ValueError, match=r"has no 'jsno'\. Did you mean 'json'"):
+        make_ticket(ann, namespace="jsno")
+
+
 def test_the_tag_makes_a_ticket_of_the_page(ann: User, client: Client) -> None:
     client.force_login(ann)
     request = RequestFactory().get("/")
