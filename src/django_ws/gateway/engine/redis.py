@@ -88,8 +88,7 @@ class Redis:
         ask = self._servers.call
         self._heard = Heard(options, calls, ask, self, counters)
         self._backlog = Backlog(room, self._heard.take, self._dropped, self.read, loop)
-        self._leases = Leases(incarnation, options, calls, ask, lambda: list(self._subscribed))
-        self._subscribed: dict[str, None] = {}
+        self._leases = Leases(incarnation, options, calls, ask, self._heard.all)
         self._spreads = Spreads(incarnation, calls, ask, self._apply, loop.time, counters)
         self._servers.subscribe(COMMON, self._inbox)
         self._heard.add(SPREAD, SPREADS)
@@ -131,13 +130,11 @@ class Redis:
             self._lost = 0
 
     def subscribe(self, group: str) -> None:
-        self._subscribed[group] = None
         self._heard.add(group, self._options(group))
         self._servers.subscribe(self._names.bucket(group), self._names.channel(group))
         self._leases.look(group)
 
     def unsubscribe(self, group: str) -> None:
-        self._subscribed.pop(group, None)
         self._heard.remove(group)
         self._servers.unsubscribe(self._names.bucket(group), self._names.channel(group))
 
