@@ -35,6 +35,9 @@ logger = logging.getLogger("django_ws.gateway.engine")
 TICK = 1.0
 QUIET = 1.0
 
+#: Seconds between looks after groups that have to wait for it.
+HEAL_PAUSE = 0.02
+
 #: Seconds in which each group that has members is kept from being forgotten.
 KEEP_ROUND = 1000.0
 
@@ -82,6 +85,7 @@ class Redis:
         self._said = float("-inf")
         self._lost = 0  # publications since the last line in the log
         self._published = False
+        self._healer: asyncio.TimerHandle | None = None
         self._ticked = loop.time()
         self._servers: Nodes | Servers
         self._servers = (Nodes if server.kind == "cluster" else Servers)(server, self, loop)
@@ -242,9 +246,11 @@ class Redis:
         self._ticked = now
         self._leases.renew()
         self._heard.keep(TICK / KEEP_ROUND)
-        self._heard.heal()
+        self._heal()
 
     async def drain(self, seconds: float) -> None:
+        if self._away_since is not None:
+            return
         deadline = self._loop.time() + seconds
         self._servers.call(self._calls.end_lease(self._incarnation), lambda outcome: None)
         while not self._servers.idle and self._loop.time() < deadline:
@@ -252,6 +258,8 @@ class Redis:
 
     def close(self) -> None:
         self._backlog.close()
+        if self._healer is not None:
+            self._healer.cancel()
         self._servers.close()
 
     # ------------------------------------------------------------------ of the connections
@@ -310,8 +318,21 @@ class Redis:
         if self._published:
             self._published = False
             self._on_published()
-        if self._heard.ill and self._backlog.room:
+        if self._heard.ill and self._healer is None:
+            self._heal()
+
+    def _heal(self) -> None:
+        """Look after groups, as far as members take what they get, and go on with that."""
+        if self._backlog.room:
             self._heard.heal()
+        if self._healer is not None:
+            self._healer.cancel()
+            self._healer = None
+        if self._heard.ill:
+            self._healer = self._loop.call_later(HEAL_PAUSE, self._heal)
+        if self._published:
+            self._published = False
+            self._on_published()
 
     # ------------------------------------------------------------------ of what was heard
 
