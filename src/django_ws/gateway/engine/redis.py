@@ -34,6 +34,7 @@ logger = logging.getLogger("django_ws.gateway.engine")
 #: Seconds between renewals of the lease, and between lines in the log about one misfortune.
 TICK = 1.0
 QUIET = 1.0
+QUIET_AWAY = 10.0
 
 #: Seconds between looks after groups that have to wait for it.
 HEAL_PAUSE = 0.02
@@ -82,8 +83,10 @@ class Redis:
         self._inbox = self._names.inbox(incarnation)
         self._away_since: float | None = float("-inf")
         self._trouble = ""
+        self._troubled = float("-inf")  # when that was said
         self._said = float("-inf")
         self._lost = 0  # publications since the last line in the log
+        self._missed = 0  # groups, likewise
         self._published = False
         self._healer: asyncio.TimerHandle | None = None
         self._ticked = loop.time()
@@ -244,6 +247,9 @@ class Redis:
         if now - self._ticked < TICK or self._away_since is not None:
             return
         self._ticked = now
+        if self._missed:
+            logger.warning("publications of %d group(s) may be missing here", self._missed)
+            self._missed = 0
         self._leases.renew()
         self._heard.keep(TICK / KEEP_ROUND)
         self._heal()
@@ -284,12 +290,13 @@ class Redis:
 
     def down(self, link: Link | None, reason: str) -> None:
         """See :class:`.link.Links`."""
+        now = self._loop.time()
         if self._away_since is None:
-            self._away_since = self._loop.time()
+            self._away_since = now
             self._counters["engine_away"] += 1
         self._leases.lost()
-        if reason != self._trouble:
-            self._trouble = reason
+        if not self._trouble or (reason != self._trouble and now - self._troubled > QUIET_AWAY):
+            self._trouble, self._troubled = reason, now
             logger.error("the engine at %s is away: %s", self._server, reason)
 
     def pushed(self, link: Link, message: list[Value]) -> None:
@@ -354,6 +361,7 @@ class Redis:
             logger.error("what other gateways said was missed: disconnects may not be done here")
         else:
             self._counters["engine_missed"] += 1
+            self._missed += 1
             self._published = True
             self._listener.missed(group, position)
 
