@@ -91,7 +91,7 @@ class Line:
         self.state = State.SILENT
         self.ended: asyncio.Future[bool] = context.loop.create_future()
         self._context = context
-        self._greet = greeter
+        self._greet: Greeter | None = greeter
         self._patience = patience
         self._connection: Client | None = None
         self._conversation: Conversation | None = None
@@ -128,10 +128,11 @@ class Line:
 
     def _hello(self, opcode: int, data: bytes) -> None:
         envelope = v1.decode(opcode, data)
-        if not isinstance(envelope, v1.Hello) or self.state is not State.SILENT:
+        greet, self._greet = self._greet, None  # it keeps the whole request
+        if not isinstance(envelope, v1.Hello) or greet is None:
             raise v1.Malformed("hello is the first envelope, and the next one follows the welcome")
         self._enter(State.ASKED)
-        self._greet(self, envelope.opening)
+        greet(self, envelope.opening)
 
     def writable(self) -> None:
         """The connection's queue fell below ``max_pending`` again."""
