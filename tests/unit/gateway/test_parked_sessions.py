@@ -104,7 +104,7 @@ def test_beyond_max_pending_it_is_over(stage: Stage) -> None:
 
 def test_what_waited_for_a_slow_client_counts_when_it_is_cut(stage: Stage) -> None:
     stage.worker.say(Join(stage.session.conn, "g"))
-    stage.line.writable_now = False
+    stage.line.writable = False
     for _ in range(3):
         stage.worker.say(GroupSend("g", TEXT, b"x" * (MAX_PENDING // 4)))
     assert stage.session.lag == 3 * (MAX_PENDING // 4)
