@@ -6,7 +6,7 @@ const AGAIN = 1000; // milliseconds until it connects again
 const WRITING = 3000; // for which somebody counts as writing
 const REFUSED = { 4401: "Only for those who are logged in.", 4403: "You may not enter." };
 
-const { me, url } = document.getElementById("room").dataset;
+const { me, url, forMembers } = document.getElementById("room").dataset;
 const form = document.getElementById("say");
 const writing = document.getElementById("writing");
 const messages = () => document.getElementById("messages");
@@ -32,7 +32,10 @@ function connect() {
     };
     socket.onclose = ({ code }) => {
         forgetPeople();
-        if (code in REFUSED) return refuse(REFUSED[code]);
+        if (code in REFUSED) {
+            // Who has logged out, in whichever tab, stays in open rooms under another name.
+            return forMembers ? refuse(REFUSED[code]) : location.reload();
+        }
         setSign("reconnecting");
         setTimeout(again, AGAIN * (0.75 + Math.random() / 2));
     };
