@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 START_TIMEOUT = 30  # seconds
 STOP_TIMEOUT = 20
@@ -29,10 +31,18 @@ class Demo:
     Attributes:
         url: of its front page, without a slash at its end.
         directory: its copy of ``examples/``.
+        pid: of its supervisor.
     """
 
     url: str
     directory: Path
+    pid: int
+
+    def kill(self, role: str) -> None:
+        """Kill its ``gateway`` or its ``worker``."""
+        for process in psutil.Process(self.pid).children():
+            if process.environ().get("DJANGO_WS_ROLE") == role:
+                process.kill()
 
 
 @contextlib.contextmanager
@@ -66,7 +76,7 @@ def run_demo(home: Path, *flags: str) -> Iterator[Demo]:
             start_new_session=True,
         )
     try:
-        yield Demo(_url(process, log), directory)
+        yield Demo(_url(process, log), directory, process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_TIMEOUT) == 0
     finally:
