@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
 from .clients import Client
+from .envelopes import EnvelopeClient
 from .server import MODES, Command, Project, Server, free_port, until
 
 pytestmark = pytest.mark.system
@@ -183,6 +185,31 @@ def test_a_hook_that_waits_ends_with_the_logout(people):
     assert client.ask("wait") == "waiting"
     people.shell.run("clients['here'].logout()")
     assert closed_soon(client) == [LOGGED_OUT]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["clients['here'].logout()", "User.objects.filter(username={name!r}).delete()"],
+    ids=["logout", "delete"],
+)
+def test_a_parked_session_ends_with_the_logout(people, change):
+    """Its browser is away at the moment, and cannot come back to it."""
+    server, key = people.server, people.session("here")
+    cookie = {"Cookie": f"sessionid={key}"}
+    who = f"parked {people.name}"
+    query = f"&who={quote(who)}"  # other clients have the same names
+    client = EnvelopeClient(server, "person", query).begin(additional_headers=cookie)
+    client.send("who")
+    assert client.next() == ["m", f"who {people.name}  False"]
+    client.cut()
+    assert server.project.journal("close", who=who) == []
+    people.shell.run(change.format(name=people.name))
+    until(lambda: server.project.journal("close", who=who), 1.0)
+    (note,) = server.project.journal("close", who=who)
+    assert note[-1] == 4401
+    client.open(additional_headers=cookie)
+    client.hello(token=client.token, had=client.had)
+    assert client.closed() == 4401
 
 
 @pytest.mark.parametrize(

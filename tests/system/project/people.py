@@ -4,6 +4,7 @@ import urls  # noqa: F401  the converter of another handler
 from django.contrib.auth import urls as auth_urls
 from django.contrib.auth.models import AnonymousUser, User
 from django.urls import include, path
+from journal import note
 
 from django_ws import WebSocketHandler
 from django_ws.auth import login_required, permission_required
@@ -26,6 +27,9 @@ class Person(WebSocketHandler):
     def on_user_changed(self):
         self.state["changes"] = self.state.get("changes", 0) + 1
         self.send(f"{self.state['changes']} {self._told()}")
+
+    def on_close(self):
+        note("close", self.request.GET.get("who", ""), self.close_code)
 
     def _told(self):
         may = self.user.has_perm("auth.add_user")
