@@ -68,10 +68,13 @@ class CallSession(Taker, Protocol):
     """What a conversation needs of its session.
 
     Attributes:
+        address: the client's, as it began.
         live: nobody has closed it.
         handled_seq: seq of the last event that is handled; 0 if that does not matter any more.
     """
 
+    @property
+    def address(self) -> str: ...
     @property
     def live(self) -> bool: ...
     @property
@@ -139,6 +142,11 @@ class Conversation:
         self._clogged = False  # the session waits for acknowledgements of the client
         self._overfull = False  # more is kept than may be; it is given up in a moment
         self._code, self._reason = 1006, ""  # as the last connection ended
+
+    @property
+    def address(self) -> str:
+        """See :class:`..parking.Guest`."""
+        return self.session.address
 
     def _enter(self, state: State) -> None:
         if state not in _NEXT[self.state]:
