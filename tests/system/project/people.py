@@ -1,8 +1,9 @@
 """Handlers that know their user, and the pages that change it."""
 
 import urls  # noqa: F401  the converter of another handler
+from django.contrib.auth import get_user_model
 from django.contrib.auth import urls as auth_urls
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from django.urls import include, path
 from journal import note
 
@@ -48,7 +49,7 @@ class Token(Person):
     def authenticate(self):
         if "claims" in self.request.GET:
             return Claims(self.request.GET["claims"])
-        return User.objects.filter(pk=self.request.GET.get("user") or 0).first()
+        return get_user_model().objects.filter(pk=self.request.GET.get("user") or 0).first()
 
 
 class Claims(AnonymousUser):
