@@ -377,8 +377,9 @@ def test_a_user_model_and_backends_of_the_projects_own(tmp_path, engine):
 # ---------------------------------------------------------------- by one's own look
 
 
-def test_what_no_signal_tells_is_found_and_never_all_at_once(tmp_path):
-    with serve(tmp_path, "--pool", REVALIDATE=2) as server, People(server) as people:
+@pytest.mark.parametrize("mode", ["pool", "multiprocess"])
+def test_what_no_signal_tells_is_found_and_never_all_at_once(tmp_path, mode):
+    with serve(tmp_path, f"--{mode}", REVALIDATE=2) as server, People(server) as people:
         clients = [people.connect(people.session(str(number))) for number in range(12)]
         for client in clients:  # the first look does not know whether anything has changed
             assert client.receive(4) == f"1 {people.name}  False"
