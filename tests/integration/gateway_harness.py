@@ -89,7 +89,6 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.sessions: list[FakeSession] = []
-        self.workers = 1
         self.ready = True
         self.answer: Accept | Refuse | None = Accept(0, "")
         self.error: type[Exception] | None = None

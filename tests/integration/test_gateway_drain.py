@@ -59,7 +59,7 @@ def ready(port: int) -> int:
 def test_readiness_follows_the_workers() -> None:
     with gateway() as server:
         assert ready(server.port) == 200
-        server.registry.workers = 0
+        server.registry.ready = False
         assert ready(server.port) == 503
 
 
