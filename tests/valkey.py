@@ -9,13 +9,13 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-__all__ = ["Valkey", "binary", "valkey"]
+__all__ = ["Cluster", "Sentinel", "Valkey", "binary", "valkey", "wait"]
 
 
 def binary() -> str | None:
@@ -99,6 +99,16 @@ class Valkey:
             return connection.recv(1 << 16)
 
     @property
+    def id(self) -> str:
+        """Of this node of a cluster."""
+        return self.command("CLUSTER", "MYID").split(b"\r\n")[1].decode()
+
+    def known(self) -> int:
+        """Nodes of the cluster that this one knows."""
+        nodes = self.command("CLUSTER", "NODES")
+        return nodes.count(b"connected") - nodes.count(b"disconnected") - nodes.count(b"handshake")
+
+    @property
     def pid(self) -> int:
         """Of its process."""
         assert self._process is not None
@@ -123,6 +133,138 @@ class Valkey:
         """Kill it, and remove its directory."""
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that were free a moment ago, also those 10,000 above, as clusters want them."""
+    found: list[int] = []
+    for _ in range(1000):
+        with socket.create_server(("127.0.0.1", 0)) as one, suppress(OSError):
+            port = int(one.getsockname()[1])
+            if 10_000 < port < 55_000 and port not in found:
+                with socket.create_server(("127.0.0.1", port + 10_000)):
+                    found.append(port)
+        if len(found) == number:
+            return found
+    raise AssertionError("no free ports")
+
+
+class Cluster:
+    """Some primaries, each with a part of the slots, and a replica of the first one.
+
+    Attributes:
+        nodes: the primaries, then the replica.
+    """
+
+    def __init__(self, primaries: int = 2, *, replica: bool = False) -> None:
+        self.nodes: list[Valkey] = []
+        try:
+            for port in free_ports(primaries + replica):
+                node = Valkey(
+                    *("--cluster-enabled", "yes", "--cluster-node-timeout", "500"), port=port
+                )
+                self.nodes.append(node)
+            first, size = self.nodes[0], -(-16384 // primaries)
+            for number, node in enumerate(self.nodes[:primaries]):
+                last = min(16384, (number + 1) * size) - 1
+                node.command("CLUSTER", "ADDSLOTSRANGE", number * size, last)
+                node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            for node in self.nodes[1:]:
+                node.command("CLUSTER", "MEET", "127.0.0.1", first.port)
+            everybody = range(len(self.nodes))
+            wait(lambda: all(self.nodes[n].known() == len(self.nodes) for n in everybody))
+            if replica:
+                wait(lambda: self.nodes[-1].command("CLUSTER", "REPLICATE", first.id) == b"+OK\r\n")
+            wait(
+                lambda: all(b"cluster_state:ok" in n.command("CLUSTER", "INFO") for n in self.nodes)
+            )
+        except BaseException:
+            self.remove()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Names one of them only."""
+        return f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+
+    def move_slot(self, slot: int, source: Valkey, target: Valkey) -> None:
+        """As ``--cluster reshard`` does it."""
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        reply = source.command("CLUSTER", "GETKEYSINSLOT", slot, 1000)
+        keys = reply.split(b"\r\n")[2::2]
+        for key in keys:
+            if key:
+                moved = source.command(
+                    "MIGRATE", "127.0.0.1", target.port, key.decode(), 0, 5000, "REPLACE"
+                )
+                assert moved.startswith(b"+"), moved
+        for node in (target, source):
+            node.command("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+
+    def remove(self) -> None:
+        """Kill all of them."""
+        for node in self.nodes:
+            node.remove()
+
+
+class Sentinel:
+    """A primary, a replica, and a Sentinel that looks after them.
+
+    Attributes:
+        primary: as it was in the beginning.
+    """
+
+    name = "main"
+
+    def __init__(self) -> None:
+        first, second, self.port = free_ports(3)
+        self.primary = Valkey(port=first)
+        self.replica = Valkey("--replicaof", "127.0.0.1", str(first), port=second)
+        self.directory = Path(tempfile.mkdtemp(prefix="vk"))
+        config = self.directory / "sentinel.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
+            f"sentinel monitor {self.name} 127.0.0.1 {first} 1\n"
+            f"sentinel down-after-milliseconds {self.name} 500\n"
+            f"sentinel failover-timeout {self.name} 2000\n"
+        )
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [need(), str(config), "--sentinel"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait(lambda: b"slave0" in self.primary.command("INFO", "replication"))
+        wait(lambda: b"slaves=1" in self._info())
+
+    def _info(self) -> bytes:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            connection.sendall(b"*2\r\n$4\r\nINFO\r\n$8\r\nsentinel\r\n")
+            return connection.recv(1 << 16)
+        return b""
+
+    @property
+    def url(self) -> str:
+        """Names the Sentinel."""
+        return f"redis+sentinel://127.0.0.1:{self.port}/{self.name}"
+
+    def remove(self) -> None:
+        """Kill all of them."""
+        self._process.kill()
+        self._process.wait()
+        self.primary.remove()
+        self.replica.remove()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def wait(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until it is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.02)
 
 
 @contextmanager

@@ -18,8 +18,12 @@ class DjangoWSConfig(AppConfig):
 
     def ready(self) -> None:
         from .checks import check_handlers, check_settings
+        from .csp_checks import check_csp
+        from .deploy_checks import check_deployment
         from .staying import connect_signals
 
         checks.register(check_settings, "django_ws")
         checks.register(check_handlers, "django_ws")
+        checks.register(check_csp, "django_ws")
+        checks.register(check_deployment, "django_ws", deploy=True)
         connect_signals()

@@ -1,7 +1,7 @@
 """Django system checks: mistakes in settings and handlers, each with what to do.
 
 Ids are ``django_ws.E00x`` for ``DEFAULT_WS_HANDLERS``, ``E01x`` for ``DJANGO_WS``, ``E02x`` for
-handler classes, and ``W00x`` for what keeps nothing from starting.
+handler classes, and ``W0xx`` for what keeps nothing from starting; ``W02x`` for what is insecure.
 """
 
 from __future__ import annotations

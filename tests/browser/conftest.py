@@ -38,9 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-# Not for the session: while Playwright runs, the main thread has a running event loop.
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where it is."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, map(shutil.which, names)), None)
     if executable is None:
@@ -48,8 +48,14 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("DJANGO_WS_REQUIRE_ALL") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+    return executable
+
+
+# Not for the session: while Playwright runs, the main thread has a running event loop.
+@pytest.fixture(scope="package")
+def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         browser.close()
 

@@ -152,6 +152,44 @@ def test_a_page_that_was_away_has_missed_nothing(new_page: NewPage, demo: Demo, 
 
 
 @only_pool
+def test_one_line_takes_the_client_that_comes_back_by_itself(
+    new_page: NewPage, demo: Demo, room: str
+) -> None:
+    ann, page = new_page(), new_page()
+    log_in(ann, demo.url, "ann")
+    script = (demo.directory / "chat/static/chat/chat.js").read_text()
+    plain = "new WebSocket(`${url}?${new URLSearchParams(since)}`)"
+    assert plain in script
+    script = script.replace(plain, "new Socket(url, { since })")
+    script = 'import { Socket } from "../django_ws/client.js";\n' + script
+    page.route(
+        "**/chat.js", lambda route: route.fulfill(body=script, content_type="text/javascript")
+    )
+    sockets: list[WebSocketRoute] = []
+
+    def pass_on(socket: WebSocketRoute) -> None:
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    page.route_web_socket(re.compile("/ws/chat/"), pass_on)
+    open_page(ann, room)
+    open_page(page, room)
+    name = page.locator("#room").get_attribute("data-me") or ""
+    expect_online(page, name, "ann")
+    say(page, "hello")
+    expect_said(ann, f"{name} hello")
+    ann.locator("#text").press_sequentially("h")
+    expect(page.locator("#writing")).to_have_text("ann is writing …", timeout=TIMEOUT)
+    page.evaluate("window.old = true")
+    sockets[0].close(code=1012)
+    say(ann, "meanwhile")
+    expect_said(page, f"{name} hello", "ann meanwhile")
+    expect(page.locator("#link")).to_have_text("connected")
+    assert page.evaluate("window.old")
+    assert len(sockets) == 2
+
+
+@only_pool
 def test_what_the_admin_deletes_is_gone_from_the_page(
     new_page: NewPage, demo: Demo, room: str
 ) -> None:

@@ -66,6 +66,17 @@ class FakeSession:
         self.called.append((name, data, attachments))
         return len(self.called), True
 
+    @property
+    def live(self) -> bool:
+        return not self.ended
+
+    @property
+    def handled_seq(self) -> int:
+        return 1 + len(self.received) + len(self.called)
+
+    def resume(self) -> None:
+        """Nothing is ever held up."""
+
     def writable(self) -> None:
         self.writable_calls += 1
 

@@ -133,6 +133,8 @@ class Publisher:
 
     def kill(self) -> None:
         """End it, whatever it does."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._process.kill()
         self._process.wait()
 
@@ -158,6 +160,8 @@ class Segment:
 
 class Member:
     """A browser. Runs until it is stopped.
+
+    It counts offsets by itself, so it has to join before anything is published.
 
     Attributes:
         segments: what it heard.
@@ -224,7 +228,8 @@ class Member:
         offset, epoch = json.loads(message)["position"]
         if self.segments and self.now.epoch == epoch:
             self.now.heard += missed
-            assert self.now.offset == offset, (self.who, self.now.offset, offset, missed)
+            # What is published since may be faster than the handler's word.
+            assert self.now.offset >= offset, (self.who, self.now.offset, offset)
         else:
             self.gaps += bool(self.segments)
             self.segments.append(Segment(offset, epoch))

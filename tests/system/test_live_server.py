@@ -23,8 +23,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from django_ws import WebSocketHandler, disconnect, history, presence, publish
-from django_ws.testing import WebSocketLiveServerTestCase, capture_publications
+from django_ws.testing import WebSocketLiveServerTestCase, capture_publications, halves
 from django_ws.testing.server import LiveServer
+from django_ws.worker.main import Worker
 
 pytestmark = [pytest.mark.system, pytest.mark.django_db(transaction=True)]
 
@@ -70,6 +71,8 @@ SETTINGS = {
     "DJANGO_WS": {
         "GROUPS": {"users": {"history_size": 9, "history_ttl": 60, "presence": True}},
         "PUBLIC_URL": "https://example.com",
+        "ENGINE": "redis://no.such.host.invalid",
+        "DRAIN_SPREAD": 30,
     },
 }
 
@@ -187,6 +190,48 @@ def test_a_gateway_that_dies_fails_the_test() -> None:
     assert not result.wasSuccessful()
     words = "".join(trace for _, trace in [*result.errors, *result.failures])
     assert "the gateway was killed by SIGKILL" in words
+
+
+def test_a_worker_that_dies_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(worker: Worker) -> None:
+        raise LookupError("no beat")
+
+    class Case(Live):
+        def test(self) -> None:
+            monkeypatch.setattr(Worker, "_beat", fail)
+            half = self._server._halves[1]
+            half._heard.clear()
+            assert half._heard.wait(10)
+
+    result = run(Case, "test")
+    words = "".join(trace for _, trace in result.errors)
+    assert "the worker failed" in words
+    assert "LookupError: no beat" in words
+
+
+def test_a_hook_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halves, "STOP", 0.2)
+    let_go = threading.Event()
+
+    class Case(Live):
+        def test(self) -> None:
+            monkeypatch.setattr(Users, "on_message", lambda handler, message: let_go.wait(30))
+            self.connect().send("x")
+            assert publish("users", "x", wait=True)
+
+    result = run(Case, "test")
+    let_go.set()
+    words = "".join(trace for _, trace in result.errors)
+    assert "a handler's hook does not end" in words
+
+
+def test_a_handler_that_cannot_be_imported_is_told() -> None:
+    @override_settings(DEFAULT_WS_HANDLERS={"default": f"{__name__}.Nobody"})
+    class Case(Live):
+        pass
+
+    result = run(Case, "test_the_gateway_checks")
+    assert "Nobody" in result.errors[0][1]
 
 
 def test_wrong_settings_are_told() -> None:

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from .envelopes import EnvelopeClient
-from .server import Project, Server, until
+from .server import MODES, Project, Server, until
 
 pytestmark = pytest.mark.system
 
@@ -27,7 +27,7 @@ def make(directory: Path, **settings: object) -> Project:
     }
     options = {
         "ALLOW_MISSING_ORIGIN": True,
-        "HANDSHAKE_TIMEOUT": 5,
+        "HANDSHAKE_TIMEOUT": 20,
         "MAX_PENDING": 200_000,
         "GROUPS": GROUPS,
         **settings,
@@ -377,6 +377,28 @@ def test_sessions_wait_so_long_and_so_many(tmp_path: Path) -> None:
         assert notes(clients[1], server).count("close") == 1
     finally:
         project.remove()
+
+
+# ---------------------------------------------------------------- all modes
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "pool"])
+def test_in_every_mode(project: Project, mode: str) -> None:
+    server = Server(project, f"--{mode}")
+    client = EnvelopeClient(server, query="&group=room").begin()
+    assert client.next()[0] == "j"
+    client.call("r", {"nap": 0.3})
+    client.cut()
+    client.begin(query="&again=say")
+    assert client.welcome["resumed"]
+    got = [client.next(), client.next()]
+    assert got == [["ok", 1, {"nap": 0.3}], ["m", "welcome back"]]
+    client.cut()
+    client.open("&again=false")
+    client.hello(token=client.token, had=client.had)
+    assert client.closed() == 4403
+    until(lambda: "close" in notes(client, server))
+    server.stop()
 
 
 # ---------------------------------------------------------------- processes go

@@ -144,12 +144,12 @@ def test_node_comes_back(packages: Path, lonely: Server, transports: list[str]) 
         client.emit("/lounge", "nap", 30)
         until(lambda: lonely.project.journal("nap", who="node"))
         lonely.workers()[0].kill()
-        client.until("disconnect /lounge", "disconnect /beside", "connect /lounge", "connect /bes")
-        client.until("answer /lounge none")
+        both = ["disconnect /lounge", "disconnect /beside", "connect /lounge", "connect /beside"]
+        client.until("answer /lounge none", *both)
         assert client.ask("/beside", "pid") == lonely.workers()[0].pid
 
         lonely.gateway().kill()
-        client.until("disconnect /lounge", "disconnect /beside", "connect /lounge", "connect /bes")
+        client.until(*both)
         assert client.ask("/lounge", "join", "a") == "joined"
 
         journal = lonely.project.journal

@@ -370,3 +370,45 @@ def test_namespaces_are_read_once_until_settings_change(
         assert conf.routes() == []
     assert conf.namespace_url("chat") is not None
     assert len(calls) == 3
+
+
+ENGINE = "redis://:secret@10.0.0.5/1"
+
+
+def test_an_engine_reaches_all_who_need_it(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop", "GROUPS": {"a": {}}}
+    loaded = conf.load({})
+    assert loaded.gateway.engine == loaded.worker.engine == conf.publisher().engine == ENGINE
+    assert list(conf.publisher().groups) == ["a"]
+    other = conf.load({"engine": "unix:///run/valkey.sock"})
+    assert other.gateway.engine == other.worker.engine == "unix:///run/valkey.sock"
+    assert "secret" not in str(loaded.gateway.fingerprints)
+    assert loaded.gateway.limits.engine_timeout == 5.0
+
+
+def test_a_gateway_notices_another_engine(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    before = conf.load({}).gateway.fingerprints["ENGINE"]
+    settings.DJANGO_WS = {"ENGINE": "redis://elsewhere", "PROJECT": "shop"}
+    assert conf.load({}).worker.fingerprints["ENGINE"] != before
+
+
+def test_an_engine_needs_its_client(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With words, and where to get it."""
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        conf.load({})
+    assert 'pip install "django-ws-gateway[redis]"' in str(caught.value)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ImproperlyConfigured, match="needs redis-py"):
+        conf.publisher()
+
+
+def test_projects_that_share_an_engine_need_names(settings: LazySettings) -> None:
+    settings.DJANGO_WS = {"ENGINE": ENGINE}
+    assert [problem.id for problem in conf.problems({})] == ["W011"]
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    assert conf.problems({}) == []

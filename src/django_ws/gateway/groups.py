@@ -8,19 +8,13 @@ from typing import NamedTuple, Protocol
 
 from ..group_patterns import Lookup
 from ..wire.messages import TEXT, Position, Present, Publication, Recent
+from .catching_up import CatchingUp, Joining
 from .deliveries import Deliveries
-from .engine.base import Engine, Failure
+from .engine.base import Done, Engine, Failure
 from .memberships import Memberships, added, removed
-from .shared import Shared
+from .shared import Shared, shared
 
 __all__ = ["Groups", "Joining", "Member"]
-
-#: Called with how far a group had come when a connection became its member, and whether nothing is
-#: missing since the position it came with.
-Joining = Callable[[Position, bool], None]
-
-#: Publications that wait for a connection that hears first what came before.
-MAX_HELD = 1000
 
 
 class Member(Protocol):
@@ -61,55 +55,6 @@ class _Missed(NamedTuple):
         self.member.missed(self.group, self.position)
 
 
-class _Holding:
-    """A connection that becomes a member once it has what came before.
-
-    Attributes:
-        position: how far it has come.
-        waiting: what was published meanwhile; bounded, policy: dropped, and asked for again.
-    """
-
-    __slots__ = (
-        "asked_again",
-        "began",
-        "complete",
-        "done",
-        "guess",
-        "member",
-        "over",
-        "position",
-        "told",
-        "waiting",
-    )
-
-    def __init__(
-        self,
-        member: Member,
-        position: Position,
-        done: Joining | None,
-        began: Joining | None,
-        guess: bool,
-    ) -> None:
-        self.member = member
-        self.position = position
-        self.done = done
-        self.began = began
-        self.guess = guess
-        self.told = False
-        self.complete = True
-        self.over = False
-        self.asked_again = False
-        self.waiting: list[Shared] = []
-
-    def hold(self, message: Shared) -> None:
-        """Keep a publication until those before it have come."""
-        if len(self.waiting) < MAX_HELD:
-            self.waiting.append(message)
-        else:
-            self.waiting.clear()
-            self.asked_again = True
-
-
 class Groups:
     """Who is in which group. An empty group does not exist.
 
@@ -130,7 +75,7 @@ class Groups:
         self._options = options
         self._clock = clock
         self._members: Memberships[Member] = Memberships()
-        self._holding: dict[str, dict[int, _Holding]] = {}
+        self._late: CatchingUp[Member] = CatchingUp(self._history, self._caught_up)
         self.deliveries = Deliveries()
 
     # ------------------------------------------------------------------ who is there
@@ -155,16 +100,14 @@ class Groups:
             guess: ``since`` may be another group's, if it is beyond this one.
         """
         conn = member.conn
-        if group not in self._members and group not in self._holding:
+        if group not in self._members and group not in self._late:
             self.engine.subscribe(group)
         new = not self._members.has(group, conn)
         if new and member.accepted and self._shows(group):
             self.engine.enter(group, self._present(member))
         if since is not None and new:
             member.groups = added(member.groups, group)
-            held = _Holding(member, since, done, began, guess)
-            self._holding.setdefault(group, {})[conn] = held
-            self._catch_up(group, held)
+            self._late.begin(group, member, since, done, began, guess)
             return
         member.groups = added(member.groups, self._members.add(group, member))
         for tell in (began, done):
@@ -187,7 +130,7 @@ class Groups:
         if not member.accepted:
             return
         for group in member.groups or ():
-            there = self._members.has(group, member.conn) or member.conn in self._held(group)
+            there = self._members.has(group, member.conn) or self._late.has(group, member.conn)
             if there and self._shows(group):
                 self.engine.enter(group, self._present(member))
 
@@ -196,20 +139,13 @@ class Groups:
         options = self._options(group)
         return options is not None and bool(options.presence or options.join_leave)
 
-    def _held(self, group: str) -> Mapping[int, _Holding]:
-        return self._holding.get(group, {})
-
     def _remove(self, group: str, conn: int) -> None:
-        held = self._holding.get(group, {}).pop(conn, None)
-        if held is not None:
-            held.over = True
-            if not self._holding[group]:
-                del self._holding[group]
-        if not self._members.remove(group, conn) and held is None:
+        late = self._late.remove(group, conn)
+        if not self._members.remove(group, conn) and not late:
             return
         if self._shows(group):
             self.engine.leave(group, self.id_of(conn))
-        if group not in self._members and group not in self._holding:
+        if group not in self._members and group not in self._late:
             self.engine.unsubscribe(group)
 
     def members(self, group: str) -> Mapping[int, Member]:
@@ -233,96 +169,30 @@ class Groups:
         options = self._options(group)
         return options is not None and options.history_size > 0
 
-    # ------------------------------------------------------------------ what came before
+    def _history(self, group: str, since: Position, limit: int, done: Done[Recent]) -> None:
+        self.engine.history(group, since, limit, done)
 
-    def _catch_up(self, group: str, held: _Holding) -> None:
-        self.engine.history(group, held.position, MAX_HELD, partial(self._caught_up, group, held))
-
-    def _caught_up(self, group: str, held: _Holding, found: Recent | Failure) -> None:
-        """Send what a connection has missed, and go on where that ends."""
-        if held.over:
-            return
-        if isinstance(found, Failure):
-            held.complete = False
-            if held.began is not None:
-                held.began(Position(0, ""), False)
-            self._begin(group, held, None)
-            return
-        epoch = found.position.epoch
-        if held.guess and held.position.epoch == epoch:
-            held.guess = False
-            if held.position.offset > found.position.offset:
-                found = Recent([], found.position, True)
-        held.complete = held.complete and found.complete
-        if held.began is not None and not (held.told and found.complete):
-            first = found.publications[0].offset - 1 if found.publications else None
-            offset = found.position.offset if first is None else first
-            held.began(Position(offset, epoch), found.complete)
-            held.told = True
-        for each in found.publications:
-            held.member.send_shared(_shared(group, each, epoch, past=True))
-        if found.publications:
-            held.position = Position(found.publications[-1].offset, epoch)
-        else:
-            held.position = found.position
-        if held.position.offset < found.position.offset or held.asked_again:
-            held.asked_again = False
-            self._catch_up(group, held)
-        else:
-            self._begin(group, held, found.position)
-
-    def _begin(self, group: str, held: _Holding, position: Position | None) -> None:
-        """From now on it gets what is published."""
-        del self._holding[group][held.member.conn]
-        if not self._holding[group]:
-            del self._holding[group]
-        for message in held.waiting:
-            if (
-                position is None
-                or message.epoch != position.epoch
-                or (message.offset > position.offset or not message.offset)
-            ):
-                held.member.send_shared(message)
-                if message.offset:
-                    position = Position(message.offset, message.epoch)
-        self._members.add(group, held.member)
-        if held.done is not None:
-            held.done(position or Position(0, ""), held.complete)
+    def _caught_up(self, group: str, member: Member) -> None:
+        self._members.add(group, member)
 
     # ------------------------------------------------------------------ publications
 
     def publish(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
         """See :class:`.engine.base.Listener`. Leaves with :meth:`.Deliveries.deliver`."""
-        if group not in self._members and group not in self._holding:
+        if group not in self._members and group not in self._late:
             return
-        message = _shared(group, publication, epoch)
+        message = shared(group, publication, epoch)
         left_out = self.conn_of(exclude) if exclude else 0
         members = self._members.of(group)
         chosen = [each for each in members if each.conn != left_out] if exclude else list(members)
         if chosen:
             self.deliveries.add(message, chosen)
-        if self._holding:
-            for held in self._holding.get(group, {}).values():
-                if held.member.conn != left_out:
-                    held.hold(message)
+        self._late.hold(message, left_out)
 
     def missed(self, group: str, position: Position) -> None:
         """See :class:`.engine.base.Listener`. Who is to hear first what came before finds out."""
         told = [_Missed(member, group, position) for member in self.members(group).values()]
         self.deliveries.add(Shared(group, TEXT, b""), told)
-
-
-def _shared(group: str, publication: Publication, epoch: str, past: bool = False) -> Shared:
-    return Shared(
-        group,
-        publication.opcode,
-        publication.data,
-        publication.event,
-        publication.json,
-        publication.offset,
-        epoch if publication.offset else "",
-        past,
-    )
 
 
 def _joined(done: Joining, complete: bool, position: Position | Failure) -> None:

@@ -12,8 +12,14 @@ __all__ = ["Guest", "Parking"]
 
 
 class Guest(Protocol):
-    """What can be parked."""
+    """What can be parked.
 
+    Attributes:
+        address: its client's; of the connection with which it began.
+    """
+
+    @property
+    def address(self) -> str: ...
     def give_up(self, reason: str) -> None:
         """It waits no longer; :meth:`Parking.forget` is to follow."""
 
@@ -21,23 +27,32 @@ class Guest(Protocol):
 class Parking:
     """All sessions that can be had back. Nothing is kept of one that is given up.
 
-    Bounded by ``most``; policy: the one that has waited for longest is given up.
+    Bounded by ``most`` and ``per_address``; policy: the one that has waited for longest is given
+    up, of all or of the address. So one address cannot drive out the sessions of all others.
 
     Args:
         ttl: seconds for which a session waits for its client; 0: none does.
         most: of those that wait; 0 for any number.
+        per_address: the same, of one address.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, ttl: float, most: int, counters: Counters
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ttl: float,
+        most: int,
+        per_address: int,
+        counters: Counters,
     ) -> None:
         self.ttl = ttl
         self._loop = loop
         self._most = most or 2**62
+        self._per_address = per_address or 2**62
         self._counters = counters
         self._guests: dict[str, Guest] = {}
         # With the loop time at which each is given up; all wait equally long.
         self._parked: OrderedDict[str, float] = OrderedDict()
+        self._by_address: dict[str, dict[str, None]] = {}  # the same tokens, in the same order
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -59,8 +74,8 @@ class Parking:
 
     def forget(self, token: str) -> None:
         """A session is over."""
+        self._leave(token)
         self._guests.pop(token, None)
-        self._parked.pop(token, None)
 
     def park(self, token: str) -> bool:
         """Its connection is gone. False if it need not wait."""
@@ -68,6 +83,11 @@ class Parking:
             return False
         if len(self._parked) >= self._most:
             self._give_up(next(iter(self._parked)), "too many sessions wait for their clients")
+        address = self._guests[token].address
+        if len(self._by_address.get(address, ())) >= self._per_address:
+            oldest = next(iter(self._by_address[address]))
+            self._give_up(oldest, "too many sessions wait for clients at one address")
+        self._by_address.setdefault(address, {})[token] = None
         self._parked[token] = self._loop.time() + self.ttl
         self._counters["sessions_parked"] += 1
         if self._timer is None:
@@ -76,7 +96,7 @@ class Parking:
 
     def unpark(self, token: str) -> None:
         """It has a connection again."""
-        self._parked.pop(token, None)
+        self._leave(token)
         self._counters["sessions_resumed"] += 1
 
     def give_up_soon(self, token: str, reason: str) -> None:
@@ -103,7 +123,17 @@ class Parking:
             self._give_up(token, "the client did not come back")
 
     def _give_up(self, token: str, reason: str) -> None:
-        if self._parked.pop(token, None) is None:
+        if not self._leave(token):
             return  # it has come back, or is over
         self._counters["sessions_given_up"] += 1
         self._guests[token].give_up(reason)
+
+    def _leave(self, token: str) -> bool:
+        """It waits no longer. Returns whether it did."""
+        if self._parked.pop(token, None) is None:
+            return False
+        address = self._guests[token].address
+        del self._by_address[address][token]
+        if not self._by_address[address]:
+            del self._by_address[address]
+        return True

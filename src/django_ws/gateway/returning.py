@@ -6,7 +6,10 @@ import asyncio
 
 from ..wire.messages import Accept, Refuse, Resumed
 
-__all__ = ["Returning"]
+__all__ = ["GONE", "Returning"]
+
+#: Status of an answer that a worker gives where the session has just ended.
+GONE = 410
 
 
 class Returning:
@@ -47,7 +50,7 @@ class Returning:
             replaced: since another one asks.
         """
         self.gone, self.replaced = not replaced, replaced
-        self._settle(Refuse(0, 410, "the session is gone"))
+        self._settle(Refuse(0, GONE, "the session is gone"))
 
     def _settle(self, verdict: Accept | Refuse) -> None:
         if not self.verdict.done():

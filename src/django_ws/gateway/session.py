@@ -35,7 +35,7 @@ from ..wire.messages import (
 )
 from .close_codes import of_status
 from .outgoing import Item, Membership, Outgoing
-from .returning import Returning
+from .returning import GONE, Returning
 from .session_state import (
     ACCEPTED,
     DEAF,
@@ -382,9 +382,12 @@ class Session:
         question = self._returning
         if question is not None and question.number == message.request:
             self._returning = None
-            if not message.status:
-                self.handshake = question.handshake
-            question.answered(message)
+            if message.status == GONE and not message.over:
+                question.lapse()
+            else:
+                if not message.status:
+                    self.handshake = question.handshake
+                question.answered(message)
         if message.over and not self._deaf:
             self.give_up(of_status(message.status), message.reason)
 

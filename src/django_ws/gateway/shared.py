@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-__all__ = ["Shared"]
+from ..wire.messages import Publication
+
+__all__ = ["Shared", "shared"]
 
 
 class Shared:
@@ -66,3 +68,17 @@ class Shared:
         if found is None:
             found = self._encodings[kind] = encode(self)
         return found
+
+
+def shared(group: str, publication: Publication, epoch: str, past: bool = False) -> Shared:
+    """A publication that the engine delivers."""
+    return Shared(
+        group,
+        publication.opcode,
+        publication.data,
+        publication.event,
+        publication.json,
+        publication.offset,
+        epoch if publication.offset else "",
+        past,
+    )

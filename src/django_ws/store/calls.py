@@ -103,8 +103,8 @@ class Call(Generic[T]):
         if self.script is None:
             return self.parts
         if in_full:
-            return (b"EVAL", self.script.text, self.keys, *self.parts)
-        return (b"EVALSHA", self.script.digest, self.keys, *self.parts)
+            return ("EVAL", self.script.text, self.keys, *self.parts)
+        return ("EVALSHA", self.script.digest, self.keys, *self.parts)
 
 
 class Calls:
@@ -136,7 +136,7 @@ class Calls:
         if options is None or not options.history_size:
             now = self._now() or b"%d" % (time.time_ns() // 1000)
             entry = b"0 %b -%b%b" % (now, first, body)
-            parts = (b"SPUBLISH", names.channel(group), entry)
+            parts = ("SPUBLISH", names.channel(group), entry)
             return Call(names.bucket(group), None, parts, 1, _read_heard)
         return self._of_group(
             scripts.PUBLISH,
@@ -207,11 +207,11 @@ class Calls:
         keep = _milliseconds(_ttl(options) + OFFSET_TTL)
         found: list[tuple[Part, ...]] = []
         if options.history_size:
-            found.append((b"PEXPIRE", names.meta(group), keep))
-            found.append((b"EXPIRE", names.epoch(bucket), EPOCH_TTL))
+            found.append(("PEXPIRE", names.meta(group), keep))
+            found.append(("EXPIRE", names.epoch(bucket), EPOCH_TTL))
         if options.presence or options.join_leave:
-            found.append((b"PEXPIRE", names.present(group), keep))
-            found.append((b"PEXPIRE", names.users(group), keep))
+            found.append(("PEXPIRE", names.present(group), keep))
+            found.append(("PEXPIRE", names.users(group), keep))
         return [Call(bucket, None, parts, 1, _read_nothing) for parts in found]
 
     # ------------------------------------------------------------------ presence
@@ -242,7 +242,7 @@ class Calls:
     def present(self, group: str) -> Call[list[Present]]:
         """Who is in a group, also those of gateways that have died; see :func:`who`."""
         key = self.names.present(group)
-        return Call(self.names.bucket(group), None, (b"HGETALL", key), 1, _read_present)
+        return Call(self.names.bucket(group), None, ("HGETALL", key), 1, _read_present)
 
     def lease(self, incarnation: str = "") -> Call[Lease]:
         """Which gateways there are; one that gives its name is one for :data:`LEASE` seconds."""
@@ -252,7 +252,7 @@ class Calls:
 
     def end_lease(self, incarnation: str) -> Call[None]:
         """A gateway ends."""
-        parts = (b"ZREM", self.names.live(), incarnation)
+        parts = ("ZREM", self.names.live(), incarnation)
         return Call(COMMON, None, parts, 1, _read_nothing)
 
     # ------------------------------------------------------------------ everything else
@@ -260,7 +260,7 @@ class Calls:
     def use_ticket(self, nonce: str, expires: float) -> Call[bool]:
         """Use a ticket; see :meth:`.Engine.use_ticket`."""
         bucket, key = self.names.ticket(nonce)
-        parts = (b"SET", key, b"1", b"NX", b"PXAT", max(1, _milliseconds(expires)))
+        parts = ("SET", key, b"1", b"NX", b"PXAT", max(1, _milliseconds(expires)))
         return Call(bucket, None, parts, 1, _read_set)
 
     def spread(self, message: Spread, reply_to: str) -> Call[Placed]:
@@ -283,10 +283,10 @@ class Calls:
         commands: list[tuple[Part, ...]] = []
         if kind == "list":
             key = self.names.replies(rest)
-            commands = [(b"RPUSH", key, number), (b"EXPIRE", key, REPLY_TTL)]
+            commands = [("RPUSH", key, number), ("EXPIRE", key, REPLY_TTL)]
         elif kind == "inbox":
             incarnation, _, token = rest.partition(":")
-            commands = [(b"SPUBLISH", self.names.inbox(incarnation), f"{token} {number}")]
+            commands = [("SPUBLISH", self.names.inbox(incarnation), f"{token} {number}")]
         return [Call(COMMON, None, parts, 1, _read_nothing) for parts in commands]
 
 

@@ -104,7 +104,7 @@ class Client:
             return []
         if self._cluster is not None:
             seconds = min(seconds, self._patience / 2)
-        command = (b"BLMPOP", f"{seconds:.3f}", 1, key, b"LEFT", b"COUNT", 1000)
+        command = ("BLMPOP", f"{seconds:.3f}", 1, key, "LEFT", "COUNT", 1000)
         (reply,) = self._exchange([command], deadline + 1.0)
         if isinstance(reply, Exception):
             raise Refused(str(reply)) from None

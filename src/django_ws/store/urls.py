@@ -111,7 +111,7 @@ def parse(url: str) -> Server:
     kind = _SCHEMES.get(scheme.replace("rediss", "redis", 1))
     if kind is None or not rest:
         known = ", ".join(f"{each}://" for each in ("redis", "rediss", *list(_SCHEMES)[1:]))
-        raise ValueError(f"must begin with one of {known}, not {scheme or url!r}")
+        raise ValueError(f"must begin with one of {known}, with a server behind it")
     # urlsplit() takes a single port only, so the hosts are taken apart here.
     parts = urlsplit(f"x://{rest}")
     options = _options(parts.query, secure)

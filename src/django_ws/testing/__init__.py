@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .client import WebSocketClient
-    from .connection import ReceivedEvent
+    from .inbox import ReceivedEvent
     from .live import WebSocketLiveServerTestCase
     from .publications import CapturedPublications, capture_publications
 
@@ -30,7 +30,7 @@ __all__ = [
 
 _HOMES = {
     "CapturedPublications": ".publications",
-    "ReceivedEvent": ".connection",
+    "ReceivedEvent": ".inbox",
     "WebSocketClient": ".client",
     "WebSocketLiveServerTestCase": ".live",
     "capture_publications": ".publications",

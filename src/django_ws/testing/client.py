@@ -18,7 +18,6 @@ gateway does is not there: the checks of Host and Origin, limits, pings, fragmen
 from __future__ import annotations
 
 import json
-import queue
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -31,30 +30,15 @@ from ..exceptions import ConnectionClosed, RequestError
 from ..worker.lifecycle import Call
 from ..worker.payloads import pack, unpack
 from . import handshakes
-from .connection import LocalConnection, Named, ReceivedEvent
-from .gateway import LocalGateway, local_gateway
+from .connection import LocalConnection
+from .inbox import ReceivedEvent
+from .place import Place
 from .session import LocalSession
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
 __all__ = ["WebSocketClient"]
-
-
-class _Place:
-    """What remains to be done for a client that is gone.
-
-    Attributes:
-        session: its connection; ``None`` before the first one.
-    """
-
-    def __init__(self) -> None:
-        self.session: LocalSession | None = None
-
-    def leave(self) -> None:
-        """Nobody can close it any more, so it just ends."""
-        if self.session is not None:
-            self.session.discard()
 
 
 class WebSocketClient:
@@ -88,9 +72,8 @@ class WebSocketClient:
         self.status: int | None = None
         self.reason = ""
         self._target = target
-        self._gateway: LocalGateway | None = None
-        self._place = _Place()
-        self._enter()
+        self._place = Place()
+        self._place.gateway(self)
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +117,8 @@ class WebSocketClient:
             Whether the handshake was accepted. As with a refused view nothing is raised: look at
             :attr:`status` and :attr:`reason`. An unknown path or namespace is refused with 404.
         """
-        self._enter().settle()
+        gateway = self._place.gateway(self)
+        gateway.settle()
         if self.accepted and not self.closed:
             raise RuntimeError("this client is connected: close() first, or use another one")
         self._place.session = None
@@ -146,7 +130,6 @@ class WebSocketClient:
             self.status, self.reason = 404, f"Not Found: {error}"
             return False
         found.kwargs.update(kwargs or {})
-        gateway = self._enter()
         connection = LocalConnection(
             gateway.number(),
             gateway,
@@ -167,15 +150,6 @@ class WebSocketClient:
         self._place.session = session
         gateway.settle()
         return True
-
-    def _enter(self) -> LocalGateway:
-        """The gateway of the test that is running."""
-        gateway = local_gateway()
-        if self._gateway is not gateway:
-            self._gateway = gateway
-            self._place = _Place()
-            gateway.held_by(self, self._place.leave)
-        return gateway
 
     # ------------------------------------------------------------------ messages
 
@@ -250,7 +224,7 @@ class WebSocketClient:
         try:
             session.run(call)
         finally:
-            self._settle()
+            self._place.settle()
 
     def receive(self, timeout: float = 0) -> str | bytes:
         """The next message that the handler or a group sent; those before a close can still be
@@ -262,15 +236,7 @@ class WebSocketClient:
         Raises:
             AssertionError: There is none.
         """
-        found = self._take(timeout)
-        if not isinstance(found, Named):
-            return found
-        if found.plain is None:
-            raise AssertionError(
-                f"the next one is the event {found.event.event!r} with bytes, which plain clients "
-                "do not get: use receive_event()"
-            )
-        return found.plain
+        return self._require().connection.sent.message(timeout)
 
     def receive_json(self, timeout: float = 0) -> Any:
         """The next message, decoded; raises as :meth:`receive` does."""
@@ -285,24 +251,11 @@ class WebSocketClient:
         Raises:
             AssertionError: There is none, or it is a message.
         """
-        found = self._take(timeout)
-        if not isinstance(found, Named):
-            raise AssertionError(f"the next one is no event, but the message {found!r}")
-        return found.event
+        return self._require().connection.sent.event(timeout)
 
     def receive_nothing(self) -> bool:
         """Whether nothing is left to receive."""
-        return self._require().connection.sent.empty()
-
-    def _take(self, timeout: float) -> str | bytes | Named:
-        connection = self._require().connection
-        try:
-            return connection.sent.get(timeout=timeout) if timeout else connection.sent.get_nowait()
-        except queue.Empty:
-            said = "the handler has sent nothing (more)"
-            if connection.closed:
-                said += f"; the connection is closed with {connection.close_code}"
-            raise AssertionError(said) from None
+        return self._require().connection.sent.empty
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close from the client's side, which runs ``on_close``; nothing if it is closed already.
@@ -312,7 +265,7 @@ class WebSocketClient:
             reason: of the close frame.
         """
         self._require().connection.close(code, reason)
-        self._settle()
+        self._place.settle()
 
     # ------------------------------------------------------------------ what there is to look at
 
@@ -353,9 +306,5 @@ class WebSocketClient:
             raise AssertionError(
                 "connect() first" if self.status is None else f"the handshake {refused}"
             )
-        self._settle()
+        self._place.settle()
         return session
-
-    def _settle(self) -> None:
-        if self._gateway is not None:
-            self._gateway.settle()

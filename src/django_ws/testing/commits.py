@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 from django.db import connections
@@ -9,6 +10,10 @@ from django.db import connections
 from ..deferral import Deferred, only_of_a_test
 
 __all__ = ["Commits"]
+
+
+class _Thread(threading.local):
+    busy = False
 
 
 class Commits:
@@ -21,21 +26,29 @@ class Commits:
     def __init__(self) -> None:
         # Kept, so that no new one has the id of one that is gone.
         self._earlier = list(_deferred())
+        self._thread = _Thread()
 
     def settle(self, *, overtaken: bool = False) -> None:
-        """Send what counts by now, of the transactions of this thread.
+        """Send what counts by now, of the transactions of this thread. Nothing, where what is being
+        sent calls for it.
 
         Args:
             overtaken: only what was published before something that has been sent by now, or is
                 just being sent: ``captureOnCommitCallbacks`` begins in the middle.
         """
+        if self._thread.busy:
+            return
         earlier = set(map(id, self._earlier))
         found = [each for each in _deferred() if id(each) not in earlier]
         if overtaken:
             while found and not found[-1].done:
                 found.pop()
-        for deferred in found:
-            deferred()
+        self._thread.busy = True
+        try:
+            for deferred in found:
+                deferred()
+        finally:
+            self._thread.busy = False
 
 
 def _deferred() -> Iterator[Deferred[object]]:

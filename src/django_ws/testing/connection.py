@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import queue
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import conf, tickets
 from ..base import WebSocketHandler
@@ -19,39 +19,16 @@ from ..worker.lifecycle import Lifecycle
 from ..worker.payloads import pack, pack_info, unpack
 from ..worker.request import HandshakeRequest
 from ..worker.state import encode_state
+from .inbox import Inbox, Named, ReceivedEvent
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
-__all__ = ["LocalConnection", "Named", "ReceivedEvent", "Switch"]
+__all__ = ["LocalConnection", "Switch"]
 
 #: Further calls of ``wait`` after one that returned ``True``, before the hook counts as endless.
 PATIENCE = 100
-
-
-class ReceivedEvent(NamedTuple):
-    """A named event that a client got.
-
-    Attributes:
-        event: its name.
-        args: its arguments.
-    """
-
-    event: str
-    args: tuple[Any, ...]
-
-
-class Named(NamedTuple):
-    """A named event on its way.
-
-    Attributes:
-        event: for clients that have such.
-        plain: for those that have not; ``None`` if it cannot go to them.
-    """
-
-    event: ReceivedEvent
-    plain: str | bytes | None
 
 
 class Switch(Protocol):
@@ -106,12 +83,12 @@ class LocalConnection:
         self.close_reason = ""
         self.accepted = False
         self.lifecycle = Lifecycle(handler_class, self, reraise=reraise)
-        # Bounded by the test, which sends the messages that make the handler send.
-        self.sent: queue.SimpleQueue[str | bytes | Named] = queue.SimpleQueue()
+        self.sent = Inbox(self._ended)
         self.answered: tuple[int, Any] | None = None
         self.encoded_info = b""
         self.conn = conn
         self._switch = switch
+        self._held: list[Callable[[], None]] = []  # what on_connect does until it has said yes
         self._handshake = handshake
         self._limit = conf.limits().max_outgoing
         self._waits = waits
@@ -152,18 +129,38 @@ class LocalConnection:
             raise ValueError(f"the client does not offer the subprotocol {name!r}")
         self.subprotocol = name
 
+    def accept(self) -> None:
+        """``on_connect`` has said yes."""
+        self.accepted = True
+        held, self._held = self._held, []
+        for action in held:
+            action()
+
+    def let_in_and_close(self, code: int, reason: str) -> None:
+        """It said no, in words that a browser can read: by a close frame."""
+        self._held.clear()
+        self.accept()
+        self.close(code, reason)
+
     # ------------------------------------------------------------------ what is sent
+
+    def _do(self, action: Callable[[], None]) -> None:
+        """Do it now, or once the connection is accepted; if it is refused, never."""
+        if self.accepted:
+            action()
+        else:
+            self._held.append(action)
 
     def send(self, message: str | bytes) -> None:
         self._check(len(message.encode() if isinstance(message, str) else message))
-        self.sent.put(message)
+        self._do(partial(self.sent.put, message))
 
     def emit(self, event: str, args: Sequence[Any]) -> None:
         data, attachments = pack(list(args))
         self._check(len(data) + sum(map(len, attachments)))
         values: Any = unpack(data, attachments)
         plain = None if attachments else json.dumps({"event": event, "args": values})
-        self.sent.put(Named(ReceivedEvent(event, tuple(values)), plain))
+        self._do(partial(self.sent.put, Named(ReceivedEvent(event, tuple(values)), plain)))
 
     def answer(self, code: int, value: object) -> None:
         data, attachments = pack(value)
@@ -191,6 +188,9 @@ class LocalConnection:
         if not self.closed:
             self.closed, self.close_code, self.close_reason = True, code, reason
 
+    def _ended(self) -> str:
+        return f"; the connection is closed with {self.close_code}" if self.closed else ""
+
     @property
     def closed_here(self) -> bool:
         # The test closes only between hooks.
@@ -211,9 +211,12 @@ class LocalConnection:
             raise MessageTooBig(len(draft.data), self._limit)
         alias = None if immediate else in_transaction(using)
         if alias is None:
-            self._switch.send([draft])
+            self._publish(draft)
         else:
-            defer(alias, [draft], self._switch.send, 1)
+            defer(alias, draft, self._publish, 1)
+
+    def _publish(self, draft: Publish) -> None:
+        self._do(partial(self._switch.send, [draft]))
 
     # ------------------------------------------------------------------ hooks
 

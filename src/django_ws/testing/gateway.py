@@ -68,7 +68,6 @@ class LocalGateway:
 
     Attributes:
         groups: memberships.
-        watchers: called with each publication.
     """
 
     def __init__(self) -> None:
@@ -78,8 +77,7 @@ class LocalGateway:
         self._answers: list[GatewayAnswer] = []
         self._holders = 0
         self._commits = Commits()
-        self._settling = False
-        self.watchers: list[Callable[[Publish], None]] = []
+        self._watchers: list[Callable[[Publish], None]] = []
         self.groups = Groups(NAME, _options, time.time)
         self._requests = Requests(self, conf.limits().max_outgoing, self._answered)
         self.groups.engine = self._requests.engine = Memory(
@@ -167,9 +165,19 @@ class LocalGateway:
             for message in messages:
                 self._requests.serve(b"", message)
                 if isinstance(message, Publish):
-                    for watcher in self.watchers:
+                    for watcher in self._watchers:
                         watcher(message)
             self._deliver()
+
+    def watch(self, watcher: Callable[[Publish], None]) -> None:
+        """Let it know of each publication from now on."""
+        with self._lock:
+            self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Callable[[Publish], None]) -> None:
+        """Let it know no more."""
+        with self._lock:
+            self._watchers.remove(watcher)
 
     def ask(self, requests: Sequence[PublisherMessage], timeout: float) -> list[list[msgspec.Raw]]:
         """Publish and answer.
@@ -200,12 +208,7 @@ class LocalGateway:
 
     def commit(self, *, overtaken: bool = False) -> None:
         """Let what waits for the commit of a ``TestCase`` count; see :meth:`.Commits.settle`."""
-        if not self._settling:
-            self._settling = True
-            try:
-                self._commits.settle(overtaken=overtaken)
-            finally:
-                self._settling = False
+        self._commits.settle(overtaken=overtaken)
 
     def settle(self) -> None:
         """Do what hooks are needed for: of those who were closed, and whose users have changed."""

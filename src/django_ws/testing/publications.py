@@ -29,7 +29,7 @@ class CapturedPublications(Sequence[Publication]):
         self._found: list[Publication] = []
         self._gateway = local_gateway()
         self._gateway.commit()  # what was published before does not count
-        self._gateway.watchers.append(self._watch)
+        self._gateway.watch(self._watch)
         self._release = self._gateway.held_by(self, lambda: None)
 
     def clear(self) -> None:
@@ -66,7 +66,7 @@ class CapturedPublications(Sequence[Publication]):
 
     def _end(self) -> None:
         self._settle()
-        self._gateway.watchers.remove(self._watch)
+        self._gateway.unwatch(self._watch)
         self._release()
 
 

@@ -102,6 +102,8 @@ class LiveServer:
                 half.wait(deadline)
             self._port = gateway.port
             self._halves = [gateway, worker]
+            # Clients of the test, if it has any, are not to leave their outlet to others.
+            stack.callback(forget)
             self._stack = stack.pop_all()
 
     def stop(self) -> None:
@@ -131,8 +133,9 @@ class LiveServer:
             "PUSH_SOCKET": f"ipc://{directory}/push",
             "SUB_SOCKET": f"ipc://{directory}/sub",
         }
-        # That of the real site, to which no page of a test may connect.
-        own.pop("PUBLIC_URL", None)
+        # Of the real site: no test may reach it, nor wait for its browsers.
+        for name in ("PUBLIC_URL", "ENGINE", "DRAIN_SPREAD"):
+            own.pop(name, None)
         stack.enter_context(override_settings(DJANGO_WS=own))
         stack.enter_context(modify_settings(ALLOWED_HOSTS={"append": self._host}))
 
@@ -143,7 +146,8 @@ class LiveServer:
         thread.daemon = True
         thread.start()
         stack.callback(thread.terminate)
-        thread.is_ready.wait()
+        if not thread.is_ready.wait(START):
+            raise ServerError("the server of the pages is not ready in time")
         if thread.error:
             raise thread.error
         return thread

@@ -48,11 +48,11 @@ class LocalSession:
                 self.discard()
                 return refusal
             self.lifecycle.refused = True
-            self.connection.close(refusal.close, refusal.reason)
+            self.connection.let_in_and_close(refusal.close, refusal.reason)
         except BaseException:
             self.discard()
             raise
-        self.connection.accepted = True
+        self.connection.accept()
         self._identify()
         self._gateway.changed(self.conn)
         return None

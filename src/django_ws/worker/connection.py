@@ -126,6 +126,7 @@ class WorkerConnection:
         "_info",
         "_joins",
         "_kwargs",
+        "_on_trial",
         "_positions",
         "_waker",
         "asked",
@@ -197,6 +198,7 @@ class WorkerConnection:
         # User and session as the gateway knows them, if this worker has told it.
         self._identity: tuple[str, str] | None = None
         self._kwargs: Mapping[str, Any] | None = None
+        self._on_trial = False  # the handshake may be somebody else's
         self.loaded_request: HandshakeRequest | None = None
         # What a hook sends before the connection is accepted; bounded by the largest message a
         # handler may send, guarded by the link's lock.
@@ -233,6 +235,7 @@ class WorkerConnection:
         A user who does not come from the session's cookie stays: a ticket is used up.
         """
         before = self._handshake, self.request
+        self._on_trial = True
         self._handshake = handshake
         self.loaded_request = before[1].continued(self.handshake)
         return before
@@ -241,7 +244,11 @@ class WorkerConnection:
         """It was somebody else's."""
         self._handshake, self.loaded_request = before
 
-    def recognize(self, user: str, before: tuple[bytes, HandshakeRequest]) -> None:
+    def is_back(self) -> None:
+        """What became of it is decided."""
+        self._on_trial = False
+
+    def recognize(self, user: str) -> None:
         """Check that a browser that is back is its user's.
 
         Args:
@@ -518,7 +525,8 @@ class WorkerConnection:
         try:
             if self.loaded_request is not None or hygiene.thread.saves_sessions:
                 self.request.end_hook(failed)
-                if self.request.lost and self.owner[1]:
+                # A stranger's cookie says nothing about the connection.
+                if self.request.lost and self.owner[1] and not self._on_trial:
                     self.close(*LOGGED_OUT)
         finally:
             if hygiene.thread.dirty:

@@ -54,9 +54,10 @@ class Check:
     Attributes:
         then: the hook that is next.
         ran: it came to its end, and found nothing.
+        known: who it is was found out.
     """
 
-    __slots__ = ("_handler", "_host", "_recognize", "ran", "then")
+    __slots__ = ("_handler", "_host", "_recognize", "known", "ran", "then")
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Check:
         self._recognize = recognize
         self.then = then
         self.ran = False
+        self.known = False
 
     def __call__(self) -> None:
         """Find out who it is, and whether they may.
@@ -88,6 +90,7 @@ class Check:
             self._host.ticket_user()
         if self._recognize is not None:
             self._recognize()
+        self.known = True
         auth.authorize(handler)
         self.ran = True
 
@@ -349,7 +352,10 @@ class Lifecycle:
         ):
             return self._authorized(call)  # a dispatch that looks for the method by itself
         if check.then in ("on_connect", "on_resume"):
-            raise self._refusal(exception, "authorize") from None
+            refusal = self._refusal(exception, "authorize")
+            # Whoever cannot say who it is does not end somebody's connection.
+            refusal.stranger |= isinstance(exception, Reject) and not check.known
+            raise refusal from None
         if isinstance(exception, Reject) and exception.status in (401, 403):
             self.host.close(4000 + exception.status, exception.reason)
             return None

@@ -150,13 +150,15 @@ def _resume(connection: WorkerConnection, event: Resume) -> Resumed:
         status = 410  # the gateway hears of its end in a moment
     else:
         before = connection.come_back(event.handshake)
-        recognize = partial(connection.recognize, event.user, before)
+        recognize = partial(connection.recognize, event.user)
         try:
             drive(lifecycle, connection, lifecycle.resume(recognize))
         except Refusal as refusal:
             status, reason, over = refusal.status, refusal.reason, not refusal.stranger
             if refusal.stranger:
                 connection.undo(before)
+        finally:
+            connection.is_back()
     return Resumed(connection.conn, event.request, status, reason, over)
 
 

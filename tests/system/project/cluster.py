@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from django_ws import WebSocketHandler
+from django_ws import WebSocketHandler, history, position, presence, publish
 
 
 class Member(WebSocketHandler):
@@ -19,7 +19,15 @@ class Member(WebSocketHandler):
         self.send(json.dumps({"position": position, "id": self.id}))
 
     def on_message(self, message):
-        self.publish(self.group, message)
+        if message == "ask":
+            there = {each.id.partition("-")[0] for each in presence(self.group)}
+            publish(self.group, "any code", exclude=self.id)
+            done = publish(self.group, "waited for", wait=True)
+            last = history(self.group).publications[-1].data
+            position_ = position(self.group)
+            self.send(json.dumps([done.offset, last, position_.offset, len(there)]))
+        else:
+            self.publish(self.group, message)
 
 
 def main(name, group, rate):
@@ -29,7 +37,6 @@ def main(name, group, rate):
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
     django.setup()
 
-    from django_ws import publish
     from django_ws.exceptions import PublishError
 
     os.set_blocking(0, False)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from django_ws.gateway import workers
+from django_ws.gateway.outgoing import Membership
 from django_ws.gateway.session import Session
 from django_ws.gateway.shared import Shared
 from django_ws.gateway.workers import Registry
@@ -168,6 +169,7 @@ class FakeClient:
         self.writable = True
         self.backlog = 0
         self.got: list[bytes] = []
+        self.told: list[Membership] = []
         self.closed: tuple[int, str] | None = None
         self.resumed = 0
         self.stays = stays
@@ -183,6 +185,10 @@ class FakeClient:
 
     def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
         self.got.append(b"%d:%d:" % (seq, code) + data + b"".join(attachments))
+
+    def tell(self, news: Membership) -> None:
+        self.told.append(news)
+        self.got.append(b"left" if news.position is None else b"joined %d" % news.position.offset)
 
     def close(self, code: int, reason: str) -> None:
         if self.closed is None:

@@ -11,8 +11,9 @@ from tests.unit.gateway.fakes import FakeLoop
 
 
 class Guest:
-    def __init__(self, parking: Parking, token: str) -> None:
+    def __init__(self, parking: Parking, token: str, address: str = "") -> None:
         self.parking, self.token, self.end = parking, token, ""
+        self.address = address or token
         parking.admit(token, self)
 
     def give_up(self, reason: str) -> None:
@@ -26,8 +27,8 @@ def loop() -> FakeLoop:
     return FakeLoop()
 
 
-def parking(loop: FakeLoop, ttl: float = 60.0, most: int = 0) -> Parking:
-    return Parking(loop, ttl, most, Counter())  # type: ignore[arg-type]
+def parking(loop: FakeLoop, ttl: float = 60.0, most: int = 0, per_address: int = 0) -> Parking:
+    return Parking(loop, ttl, most, per_address, Counter())  # type: ignore[arg-type]
 
 
 def test_each_waits_as_long_as_any(loop: FakeLoop) -> None:
@@ -100,3 +101,19 @@ def test_at_the_end_all_are_given_up_and_nobody_waits_any_more(loop: FakeLoop) -
     assert parked.end == "server shutting down"
     assert not connected.end
     assert not place.park("b")
+
+
+def test_one_address_drives_out_only_its_own(loop: FakeLoop) -> None:
+    place = parking(loop, per_address=2)
+    other = Guest(place, "other", "b")
+    guests = [Guest(place, f"a{number}", "a") for number in range(4)]
+    place.park("other")
+    for guest in guests[:3]:
+        place.park(guest.token)
+    assert [guest.end for guest in guests[:3]] == [
+        "too many sessions wait for clients at one address", "", ""
+    ]  # fmt: skip
+    place.unpark("a1")
+    place.park("a3")
+    assert [each.end for each in (other, guests[1], guests[2])] == ["", "", ""]
+    assert len(place) == 3

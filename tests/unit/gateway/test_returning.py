@@ -70,6 +70,14 @@ def test_a_no_to_somebody_else_does_not(world: World) -> None:
     assert session.live
 
 
+def test_a_worker_that_has_just_closed_it_says_so(world: World) -> None:
+    worker = world.worker()
+    session, _ = world.connection(worker)
+    question = ask(world, session)
+    worker.say(Resumed(session.conn, 1, 410, "", False))
+    assert question.gone
+
+
 def test_the_newest_question_counts(world: World) -> None:
     worker = world.worker()
     session, _ = world.connection(worker)

@@ -124,11 +124,15 @@ def test_who_is_refused_is_no_member() -> None:
     class Refuses(Member):
         def on_connect(self) -> bool:  # type: ignore[override]
             super().on_connect()
+            self.publish("who-x", "too early")
             return False
 
-    refused = WebSocketClient(Refuses)
-    assert not refused.connect("default?group=who-x")
-    assert presence("who-x") == []
+    other = member("group=who-x")
+    with capture_publications() as published:
+        assert not WebSocketClient(Refuses).connect("default?group=who-x")
+    assert published == []
+    assert [each.id for each in presence("who-x")] == [other.handler.id]
+    assert other.receive_nothing()
 
 
 def test_threads_publish_too() -> None:
@@ -171,6 +175,14 @@ def test_presence_and_who_joins_and_leaves() -> None:
     assert [each.id for each in presence("who-1")] == [one.handler.id]
     assert one.receive_event().event == "leave"
     assert one.receive() == "gone 1001"
+
+
+def test_a_client_that_is_gone_is_in_no_group() -> None:
+    one = member("group=who-1")
+    two = member("group=who-1")
+    assert len(presence("who-1")) == 2
+    del two
+    assert [each.id for each in presence("who-1")] == [one.handler.id]
 
 
 def test_a_group_without_pattern_has_neither() -> None:

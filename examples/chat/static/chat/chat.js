@@ -15,14 +15,18 @@ let socket;
 
 function connect() {
     // Everything up to this position is in the page.
-    const { offset, epoch } = messages().dataset;
-    socket = new WebSocket(`${url}?${new URLSearchParams({ offset, epoch })}`);
+    const { group, offset, epoch } = messages().dataset;
+    const since = { group, offset: Number(offset), epoch };
+    // With the client of django-ws, which comes back by itself: new Socket(url, { since })
+    socket = new WebSocket(`${url}?${new URLSearchParams(since)}`);
+    for (const [name, run] of Object.entries(events)) socket.on?.(name, run);
     socket.onopen = () => {
         setSign("connected");
         messages().scrollTop = messages().scrollHeight;
     };
     socket.onmessage = ({ data }) => {
         const said = JSON.parse(data);
+        // A plain WebSocket gets named events as messages, too.
         if (said.event) events[said.event]?.(...said.args);
         else show(said);
     };

@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 from typing import Protocol
 
-from ...wire.messages import BINARY, TEXT, Kind
+from ...wire.messages import BINARY, TEXT
 from ..outgoing import Membership
 from ..session import Client
 from ..shared import Shared
 from . import v1
 from .numbering import Numbering
 from .receipts import Receipts
+from .translation import Taker, kind_of, pass_on, tail_of
 
 __all__ = ["CallSession", "Conversation", "Keeper", "Line", "State"]
 
@@ -23,8 +24,6 @@ APPLICATIONS = 3000
 SILENT = 4000
 
 REPLACED = 3505
-
-_ALONE = b'{"_placeholder":true,"num":0}'
 
 
 class State(enum.Enum):
@@ -65,23 +64,22 @@ class Line(Protocol):
     def resume(self) -> None: ...
 
 
-class CallSession(Protocol):
+class CallSession(Taker, Protocol):
     """What a conversation needs of its session.
 
     Attributes:
+        address: the client's, as it began.
         live: nobody has closed it.
         handled_seq: seq of the last event that is handled; 0 if that does not matter any more.
     """
 
     @property
+    def address(self) -> str: ...
+    @property
     def live(self) -> bool: ...
     @property
     def handled_seq(self) -> int: ...
     def attach(self, client: Client) -> None: ...
-    def receive(self, opcode: int, data: bytes) -> bool: ...
-    def call(
-        self, kind: int, name: str, data: bytes, attachments: list[bytes], answer: bool
-    ) -> tuple[int, bool]: ...
     def writable(self) -> None: ...
     def resume(self) -> None: ...
     def disconnected(self, code: int, reason: str) -> None: ...
@@ -145,6 +143,11 @@ class Conversation:
         self._overfull = False  # more is kept than may be; it is given up in a moment
         self._code, self._reason = 1006, ""  # as the last connection ended
 
+    @property
+    def address(self) -> str:
+        """See :class:`..parking.Guest`."""
+        return self.session.address
+
     def _enter(self, state: State) -> None:
         if state not in _NEXT[self.state]:
             raise AssertionError(f"a conversation cannot be {state.name} after {self.state.name}")
@@ -194,6 +197,9 @@ class Conversation:
 
     def give_up(self, reason: str) -> None:
         """See :class:`..parking.Guest`."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.end(REPLACED, reason)
         self._end(self._code, self._reason or reason)
 
     def _end(self, code: int, reason: str) -> None:
@@ -228,22 +234,7 @@ class Conversation:
         self._receipts.owe(self)
         if not new:
             return True
-        match envelope:
-            case v1.Text():
-                return session.receive(TEXT, envelope.data.encode())
-            case v1.Bytes():
-                return session.receive(BINARY, envelope.data)
-            case v1.Request():
-                return session.call(Kind.REQUEST, "", bytes(envelope.data), [], True)[1]
-            case v1.BytesRequest():
-                return session.call(Kind.REQUEST, "", _ALONE, [envelope.data], True)[1]
-            case v1.BytesEvent():
-                wanted = isinstance(envelope, v1.BytesCall)
-                arguments, attachments = b"[%b]" % _ALONE, [envelope.data]
-            case v1.Event():
-                wanted = isinstance(envelope, v1.Call)
-                arguments, attachments = bytes(envelope.args), []
-        return session.call(Kind.EVENT, envelope.name, arguments, attachments, wanted)[1]
+        return pass_on(envelope, session)
 
     def _eased(self) -> None:
         """The client has acknowledged something."""
@@ -295,7 +286,9 @@ class Conversation:
         envelope = numbering.envelope(opcode, kind, tail)
         if line is not None:
             line.say(opcode, envelope)
-            self._clogged = numbering.size >= self._max_pending
+            if numbering.size >= self._max_pending and not self._clogged:
+                self._clogged = True
+                self.beat()  # a client answers it with what it owes
         elif numbering.size > self._max_pending:
             self._overfull = True
             self._keeper.give_up_soon(self.token, "too much waits for the client")
@@ -306,12 +299,8 @@ class Conversation:
 
     def send_shared(self, message: Shared) -> None:
         """Send a publication; made once for all clients of this kind, but for its numbers."""
-        tail = message.encoded(Conversation, _tail)
-        if not message.group:  # to a user
-            kind = b"e" if message.event else b"m"
-        else:
-            kind = b"h" if message.past else b"g"
-        self._say(message.opcode, kind, tail)
+        tail = message.encoded(Conversation, tail_of)
+        self._say(message.opcode, kind_of(message), tail)
 
     def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
         """Send a named event; the worker lets bytes pass only as its only argument."""
@@ -350,16 +339,3 @@ class Conversation:
         """Go on reading."""
         if self._line is not None:
             self._line.resume()
-
-
-def _tail(message: Shared) -> bytes:
-    opcode, data, event = message.opcode, message.data, message.event
-    if message.group:
-        return v1.publication(
-            message.group, message.offset, message.epoch, opcode, data, event, message.json
-        )
-    if opcode == BINARY:
-        return v1.event_bytes(event, data) if event else v1.bytes_tail(data)
-    if not event:
-        return v1.text_tail(data)
-    return v1.event(event, b"[%b]" % (data if message.json else v1.string(data)))

@@ -16,6 +16,7 @@ from ...options import Limits
 from ...wire.messages import BINARY, TEXT
 
 __all__ = [
+    "AGAIN",
     "CLOSE",
     "MAX_PACKETS",
     "MESSAGE",
@@ -42,6 +43,9 @@ PROBE, PROBED = b"2probe", b"3probe"
 
 #: Packets in one body. Each costs as much of the message rate as a WebSocket message.
 MAX_PACKETS = 4096
+
+#: Codes of ends that a client's library should answer with a new connection.
+AGAIN = frozenset({1001, 1006, 1011, 1012, 1013, *range(3000, 3500)})
 
 #: Bytes of a body where messages have no limit.
 MAX_BODY = 2**30

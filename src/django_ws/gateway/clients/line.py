@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Protocol
+from collections.abc import Callable
 
 from ...wire.messages import TEXT
 from ..session import Client
@@ -55,11 +55,9 @@ class Envelopes(Connection):
             self._session.beat()
 
 
-class Greeter(Protocol):
-    """What finds the session for a client that has said hello."""
-
-    def greet(self, line: Line, opening: v1.Opening) -> None:
-        """Look for it; :meth:`Line.welcome` or :meth:`Line.end` follows."""
+#: Finds the session for a client that has said hello: :meth:`Line.welcome` or :meth:`Line.end`
+#: follows.
+Greeter = Callable[["Line", v1.Opening], None]
 
 
 class Line:
@@ -79,7 +77,7 @@ class Line:
         "_connection",
         "_context",
         "_conversation",
-        "_greeter",
+        "_greet",
         "_ours",
         "_patience",
         "_timer",
@@ -93,7 +91,7 @@ class Line:
         self.state = State.SILENT
         self.ended: asyncio.Future[bool] = context.loop.create_future()
         self._context = context
-        self._greeter = greeter
+        self._greet = greeter
         self._patience = patience
         self._connection: Client | None = None
         self._conversation: Conversation | None = None
@@ -133,7 +131,7 @@ class Line:
         if not isinstance(envelope, v1.Hello) or self.state is not State.SILENT:
             raise v1.Malformed("hello is the first envelope, and the next one follows the welcome")
         self._enter(State.ASKED)
-        self._greeter.greet(self, envelope.opening)
+        self._greet(self, envelope.opening)
 
     def writable(self) -> None:
         """The connection's queue fell below ``max_pending`` again."""

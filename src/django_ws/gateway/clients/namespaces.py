@@ -14,6 +14,7 @@ from ..shared import Shared
 from . import socketio
 from .context import Context
 from .engine import Engine
+from .engineio import AGAIN
 from .socketio import Decoder, Kind, Packet, to_json
 
 __all__ = ["MAX_NAMESPACES", "Doorman", "EventSession", "Namespaces"]
@@ -23,10 +24,6 @@ MAX_NAMESPACES = 16
 
 #: Acknowledgements of one namespace that handlers still owe; the oldest is forgotten for another.
 MAX_OWED = 1024
-
-#: Codes of ends that a client's library should answer with a new connection, which it does only
-#: if the whole transport ends.
-_AGAIN = frozenset({1001, 1011, 1012, 1013, *range(3000, 3500)})
 
 _ATTACHED = b'[{"_placeholder":true,"num":0}]'
 
@@ -215,7 +212,8 @@ class Namespaces:
         """A namespace is closed by us."""
         if self.sockets.get(socket.path) is not socket:
             return
-        if code in _AGAIN:
+        if code in AGAIN:
+            # It connects anew only if the whole transport ends.
             self.engine.close(code, reason)
             return
         del self.sockets[socket.path]

@@ -9,7 +9,6 @@ comes in; to the session it is a :class:`~..session.Client`, which makes of ``se
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -33,9 +32,10 @@ from .framing import (
     pong_frame,
 )
 from .named import as_message, plain_data
+from .plain_state import CLOSED, CLOSING, LINGERING, OPEN, OPENING, State, entered
 from .reading import PLAIN, PLAIN_TEXT, Reader
 
-__all__ = ["Codec", "Connection", "State"]
+__all__ = ["Codec", "Connection"]
 
 #: What one connection may read in one turn of the loop; the rest waits for the next.
 TURN_MESSAGES = 64
@@ -50,32 +50,6 @@ _THROTTLE = 0.02
 
 # Why a connection is not read at the moment.
 _WINDOW, _TURN, _RATE = 1, 2, 4
-
-
-class State(enum.Enum):
-    """What a connection is about."""
-
-    #: The upgrade is answered with the first write.
-    OPENING = enum.auto()
-    OPEN = enum.auto()
-    #: The socket is gone; what was read is still delivered, as fast as window and rate allow.
-    LINGERING = enum.auto()
-    #: Our close frame is out, the peer's is not in.
-    CLOSING = enum.auto()
-    #: The session has been told; the socket may outlive that for a moment.
-    CLOSED = enum.auto()
-
-
-# Reading a member from its enum class costs more than parsing a byte.
-_OPENING, OPEN, LINGERING, CLOSING, CLOSED = State
-
-_NEXT = {
-    _OPENING: (OPEN, CLOSED),
-    OPEN: (LINGERING, CLOSING, CLOSED),
-    LINGERING: (CLOSED,),
-    CLOSING: (CLOSED,),
-    CLOSED: (),
-}
 
 
 class Codec(Protocol):
@@ -139,7 +113,7 @@ class Connection(asyncio.Protocol):
         extensions: Sequence[Extension],
         label: str = "",
     ) -> None:
-        self.state = _OPENING
+        self.state = OPENING
         self.heard = True
         self.writable = True
         self.address = address
@@ -503,9 +477,7 @@ class Connection(asyncio.Protocol):
             )
 
     def _enter(self, state: State) -> None:
-        if state not in _NEXT[self.state]:
-            raise AssertionError(f"a connection that is {self.state.name} cannot be {state.name}")
-        self.state = state
+        self.state = entered(self.state, state)
 
 
 def _frame(message: Shared) -> bytes:

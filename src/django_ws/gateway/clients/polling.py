@@ -10,7 +10,7 @@ from typing import Protocol
 from ...wire.messages import TEXT
 from .context import Context
 from .engine import PROBING, Engine
-from .engineio import CLOSE, NOOP, PING, Packet, Payload, Violation, encode_payload
+from .engineio import AGAIN, CLOSE, NOOP, PING, Packet, Payload, Violation, encode_payload
 
 __all__ = ["Answer", "Poll", "Poller"]
 
@@ -228,16 +228,21 @@ class Poller:
                 self._engine.writable()
 
     def close(self, code: int, reason: str) -> None:
-        """End the session; what waits, and that it ends, goes out with the next poll."""
+        """End the session; what waits, and that it ends, goes out with the next poll.
+
+        Who is to come again is told by the failure of a poll: to python-engineio's client the
+        packet ``CLOSE`` is final.
+        """
         if self._closing:
             return
         by_client = code == 1000 and self._payload is not None
         broken = code in (1002, 1008)
-        self._keep(TEXT, NOOP if by_client else CLOSE)
+        if by_client or code not in AGAIN:
+            self._keep(TEXT, NOOP if by_client else CLOSE)
         self._end(code, reason)
         self._answer_body(None if broken else b"ok")
         self._flush()
-        if by_client or broken:
+        if by_client or broken or not self._packets:
             self._release()
         elif not self._released:
             self._timer = self._context.loop.call_later(
@@ -247,7 +252,7 @@ class Poller:
     def drop(self, code: int, reason: str) -> None:
         """End the session at once."""
         if not self._closing:
-            self._packets = deque([(TEXT, CLOSE)])
+            self._packets = deque() if code in AGAIN else deque([(TEXT, CLOSE)])
             self._end(code, reason)
             self._answer_body(None)
             self._flush()

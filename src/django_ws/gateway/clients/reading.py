@@ -96,6 +96,7 @@ class Reader:
             and stop - start <= self._small
         ):
             payload = apply_mask(data[start:stop], data[pos + 2 : start])
+            self._need = _HEADER  # of the next one: this one may have come in pieces
             if stop == len(data):
                 self._buffer, self._position, self.idle = b"", 0, True
             else:

@@ -26,6 +26,7 @@ __all__ = [
     "Hello",
     "Incoming",
     "Malformed",
+    "Numbered",
     "Opening",
     "Probe",
     "Request",
@@ -158,6 +159,7 @@ class BytesCall(BytesEvent, tag="x"):
 
 _InBinary = Bytes | BytesRequest | BytesEvent | BytesCall
 _InText = Text | Acknowledge | Request | Event | Call | Probe | Hello
+Numbered = Text | Request | Event | Call | _InBinary
 Incoming = _InText | _InBinary
 
 _decode_text = msgspec.json.Decoder(_InText).decode

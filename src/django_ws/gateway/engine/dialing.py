@@ -42,11 +42,14 @@ async def dial(server: Server, make: MakeWire) -> Wire:
     raise trouble
 
 
-async def open_wire(server: Server, address: tuple[str, int] | None, make: MakeWire) -> Wire:
+async def open_wire(
+    server: Server, address: tuple[str, int] | None, make: MakeWire, *, any_role: bool = False
+) -> Wire:
     """Connect to one server, and say who we are.
 
     Args:
         address: host and port; ``None`` for the Unix socket.
+        any_role: only to ask, so a replica will do.
 
     Raises:
         OSError, Error: It cannot be reached, or refuses.
@@ -58,6 +61,8 @@ async def open_wire(server: Server, address: tuple[str, int] | None, make: MakeW
         name, version = found.get(b"server", b"?").decode(), found.get(b"version", b"0").decode()
         if int(version.partition(".")[0]) < OLDEST.get(name, 7):
             raise ConnectionError(f"{name} {version} is too old: Redis 7 or Valkey 8 is needed")
+        if any_role:
+            return wire
         if found.get(b"role") not in (b"master", None):
             raise NotPrimary("it is a replica")
         if server.db:

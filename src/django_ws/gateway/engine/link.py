@@ -10,46 +10,39 @@ from __future__ import annotations
 import asyncio
 import enum
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
 from ...store.calls import Call
 from .base import Failure
+from .operations import AWAY, UNKNOWN, Operation, Queue
 from .resp import Error, Value, pack
+from .subscriptions import Subscriptions
 from .wire import Reply, Wire
 
-__all__ = ["UNKNOWN", "Link", "Links", "Operation"]
+__all__ = ["Link", "Links", "Owner"]
 
 #: Seconds to connect, and for a reply until the connection counts as dead.
 CONNECT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 3.0
 
-#: Seconds that a command may wait for the server to be there.
-PATIENCE = 2.0
-
 #: Seconds between attempts to connect: the first and the longest, each made random.
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 1.0
 
-#: Commands that wait to be sent, and bytes of them. Policy: the newest is refused.
-MAX_QUEUED = 20_000
-MAX_QUEUED_BYTES = 64 * 1024 * 1024
-
-#: Commands at most without a reply, and (un)subscriptions sent in one turn of the loop.
+#: Commands at most without a reply.
 MAX_IN_FLIGHT = 2_000
-TURN_SUBSCRIPTIONS = 1_000
 
 #: Seconds between looks for what has waited too long.
 LOOK = 0.25
 
 #: Errors by which a server says that it is not the right one at the moment: nothing was done.
-ELSEWHERE = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+ELSEWHERE = ("LOADING", "READONLY", "MASTERDOWN")
 
-AWAY = Failure("engine_away", "the engine is away")
-UNKNOWN = Failure("engine_unknown", "the engine went away before it answered")
-BUSY = Failure("engine_busy", "too much waits for the engine")
+#: Errors of a cluster that is about to be well again, and seconds until the next try.
+SOON = ("CLUSTERDOWN", "TRYAGAIN")
+SOON_DELAY = 0.05
 
 
 class State(enum.Enum):
@@ -68,8 +61,8 @@ class Links(Protocol):
     def up(self, link: Link) -> None:
         """It is connected, and everything is subscribed to anew."""
 
-    def down(self, link: Link, reason: str) -> None:
-        """It is not connected; called for each attempt."""
+    def down(self, link: Link | None, reason: str) -> None:
+        """It is not connected, or no server is known; called for each attempt."""
 
     def pushed(self, link: Link, message: list[Value]) -> None:
         """Something came that belongs to no command."""
@@ -81,35 +74,8 @@ class Links(Protocol):
 class Owner(Links, Protocol):
     """What a link needs of whoever has it."""
 
-    def moved(self, link: Link, operation: Operation, words: str) -> None:
-        """Another server has these keys now (``MOVED``, ``ASK``)."""
-
-
-class Operation:
-    """A command on its way.
-
-    Attributes:
-        done: called exactly once, with the value or a failure.
-        began: loop time.
-        asking: a server that does not have the keys yet is to answer.
-    """
-
-    __slots__ = ("asking", "began", "call", "done", "in_full", "size")
-
-    def __init__(
-        self, call: Call[Any], done: Callable[[Any], None], began: float, size: int
-    ) -> None:
-        self.call = call
-        self.done = done
-        self.began = began
-        self.size = size
-        self.in_full = False
-        self.asking = False
-
-    def pack(self) -> bytes:
-        """As bytes."""
-        data = pack(self.call.command(in_full=self.in_full))
-        return pack((b"ASKING",)) + data if self.asking else data
+    def moved(self, link: Link, operation: Operation | None, words: str) -> None:
+        """Another server has these keys now, or those of a channel (``MOVED``, ``ASK``)."""
 
 
 class Link:
@@ -131,12 +97,8 @@ class Link:
         self._loop = loop
         self._state = State.DOWN
         self._wire: Wire | None = None
-        self._queue: deque[Operation] = deque()
-        self._queued_bytes = 0
-        self._wanted: set[bytes] = set()  # channels
-        self._there: set[bytes] = set()  # of these those that were asked for on this wire
-        self._changed: dict[bytes, None] = {}  # channels, in order; bounded by those there are
-        self._confirming: dict[bytes, list[Callable[[], None]]] = {}
+        self._queue = Queue()
+        self._subscriptions = Subscriptions()
         self._flushing = False
         self._look_timer = loop.call_later(LOOK, self._look)
         self._task = loop.create_task(self._run())
@@ -159,45 +121,41 @@ class Link:
         Args:
             done: gets what ``call.read`` makes of the reply, or a :class:`.Failure`.
         """
-        size = sum(len(part) if isinstance(part, (bytes, str)) else 8 for part in call.parts)
-        self.take(Operation(call, done, self._loop.time(), size))
+        self.take(Operation(call, done, self._loop.time()))
 
-    def take(self, operation: Operation, *, first: bool = False) -> None:
-        """Send a command that another link may have had before.
-
-        Args:
-            first: before all that wait.
-        """
+    def take(self, operation: Operation) -> None:
+        """Send a command that another link may have had before."""
         if self._state is State.CLOSED:
             operation.done(AWAY)
-            return
-        full = len(self._queue) >= MAX_QUEUED or self._queued_bytes >= MAX_QUEUED_BYTES
-        if full and not first:
-            operation.done(BUSY)
-            return
-        (self._queue.appendleft if first else self._queue.append)(operation)
-        self._queued_bytes += operation.size
-        self._flush_soon()
+        else:
+            self._queue.add(operation)
+            self._flush_soon()
+
+    def give_back(self, bucket: int) -> list[Operation]:
+        """What waits here for a bucket that another server has now."""
+        return self._queue.take_of(bucket)
 
     def subscribe(self, channel: bytes) -> None:
         """Let what goes through a channel be pushed."""
-        self._wanted.add(channel)
-        self._changed[channel] = None
+        self._subscriptions.add(channel)
         self._flush_soon()
 
     def unsubscribe(self, channel: bytes) -> None:
         """Don't any more."""
-        self._wanted.discard(channel)
-        self._changed[channel] = None
-        self._confirm(channel)
+        self._subscriptions.discard(channel)
         self._flush_soon()
+
+    def taken_away(self, channel: bytes) -> None:
+        """See :meth:`.Subscriptions.taken_away`."""
+        self._subscriptions.taken_away(channel)
+
+    def forget(self, channel: bytes) -> None:
+        """See :meth:`.Subscriptions.forget`."""
+        self._subscriptions.forget(channel)
 
     def when_subscribed(self, channel: bytes, done: Callable[[], None]) -> None:
         """Call once a channel's messages come; it may be that they never do, but not for long."""
-        if self._state is State.UP and channel in self._there and channel not in self._confirming:
-            done()
-        else:
-            self._confirming.setdefault(channel, []).append(done)
+        self._subscriptions.when_confirmed(channel, done)
 
     def close(self) -> None:
         """Say what is queued if that goes at once, and close the connection."""
@@ -208,7 +166,8 @@ class Link:
         self._task.cancel()
         if self._wire is not None:
             self._wire.close()
-        self._fail_queue(AWAY)
+        for operation in self._queue.take_all():
+            operation.done(AWAY)
 
     def abort(self, reason: str) -> None:
         """Cut the connection, and make another one."""
@@ -242,8 +201,7 @@ class Link:
     def _begin(self, wire: Wire) -> None:
         self._wire = wire
         self._state = State.UP
-        self._there.clear()
-        self._changed = dict.fromkeys(self._wanted)
+        self._subscriptions.anew()
         self._owner.up(self)
         self._flush_soon()
 
@@ -266,71 +224,54 @@ class Link:
         if self._state is not State.UP or wire is None or not wire.writable:
             return
         batch: list[tuple[bytes, Reply, bytes]] = []
-        off = self._subscriptions(batch)
-        if not self._changed:
+        changes = self._subscriptions.take()
+        for channel in changes.on:
+            take = partial(self._subscribed, channel)
+            batch.append((pack(("SSUBSCRIBE", channel)), take, channel))
+        if not self._subscriptions.changed:
             room = MAX_IN_FLIGHT - wire.in_flight
             while self._queue and room > 0:
-                operation = self._queue.popleft()
-                self._queued_bytes -= operation.size
+                operation = self._queue.take()
                 if operation.asking:
                     batch.append((b"", _ignore, b""))  # the reply to ASKING
                 batch.append((operation.pack(), partial(self._replied, operation), b""))
                 room -= 1
-        batch += off  # who has said something and left may have said it to itself
+        for channel in changes.off:
+            batch.append((pack(("SUNSUBSCRIBE", channel)), _ignore, channel))
         if batch:
             wire.send(batch)
-        if self._changed:
+        if self._subscriptions.changed:
             self._flush_soon()
-
-    def _subscriptions(
-        self, batch: list[tuple[bytes, Reply, bytes]]
-    ) -> list[tuple[bytes, Reply, bytes]]:
-        """Put what is to be subscribed to into the batch; returns what is not wanted any more."""
-        off: list[tuple[bytes, Reply, bytes]] = []
-        changed = self._changed
-        for channel in list(changed)[:TURN_SUBSCRIPTIONS]:
-            del changed[channel]
-            wanted = channel in self._wanted
-            if wanted == (channel in self._there):
-                continue
-            command = b"SSUBSCRIBE" if wanted else b"SUNSUBSCRIBE"
-            item = (pack((command, channel)), partial(self._subscribed, channel, wanted), channel)
-            if wanted:
-                self._there.add(channel)
-                self._confirming.setdefault(channel, [])
-                batch.append(item)
-            else:
-                self._there.discard(channel)
-                off.append(item)
-        return off
 
     # ------------------------------------------------------------------ what comes
 
-    def _subscribed(self, channel: bytes, wanted: bool, value: Value | Failure) -> None:
+    def _subscribed(self, channel: bytes, value: Value | Failure) -> None:
         if isinstance(value, Failure):
             return  # it is asked for again with the next connection
-        if isinstance(value, Error):
-            self._there.discard(channel)
+        if not isinstance(value, Error):
+            self._subscriptions.confirm(channel)
+            return
+        self._subscriptions.taken_away(channel)
+        if value.code == "MOVED":
+            self._owner.moved(self, None, str(value))
+        else:
             self._owner.down(self, str(value))
             self._leave()
-        elif wanted:
-            self._confirm(channel)
-
-    def _confirm(self, channel: bytes) -> None:
-        for done in self._confirming.pop(channel, ()):
-            done()
 
     def _replied(self, operation: Operation, value: Value | Failure) -> None:
-        self._more()
+        if self._queue:
+            self._flush_soon()
         if isinstance(value, Failure):
             operation.done(value)
         elif not isinstance(value, Error):
             operation.done(self._read(operation, value))
         elif value.code == "NOSCRIPT" and not operation.in_full:
             operation.in_full = True
-            self.take(operation, first=True)
+            self._again(operation)
         elif value.code in ("MOVED", "ASK"):
             self._owner.moved(self, operation, str(value))
+        elif value.code in SOON and not operation.late(self._loop.time()):
+            self._loop.call_later(SOON_DELAY, self._again, operation)
         elif value.code in ELSEWHERE:
             self._again(operation)
             self._leave()
@@ -341,19 +282,13 @@ class Link:
         try:
             return operation.call.read(value)
         except (TypeError, ValueError) as error:
+            self.abort("it answers something else than it was asked")
             return Failure("engine_garbled", f"the engine said something else: {error}")
 
     def _again(self, operation: Operation) -> None:
-        """Behind others that were refused before it, which is why order is kept by ``began``."""
-        index = 0
-        while index < len(self._queue) and self._queue[index].began <= operation.began:
-            index += 1
-        self._queue.insert(index, operation)
-        self._queued_bytes += operation.size
-
-    def _more(self) -> None:
-        if self._queue:
-            self._flush_soon()
+        """It was refused, so nothing of it was done."""
+        self._queue.add_again(operation)
+        self._flush_soon()
 
     def _leave(self) -> None:
         """Look for the right server, once this one owes nothing more."""
@@ -368,13 +303,10 @@ class Link:
         now = self._loop.time()
         self._look_timer = self._loop.call_later(LOOK, self._look)
         if self._state is not State.UP or self._wire is None:
-            queue = self._queue
-            while queue and now - queue[0].began > PATIENCE:
-                operation = queue.popleft()
-                self._queued_bytes -= operation.size
+            for operation in self._queue.take_late(now):
                 operation.done(AWAY)
-            self._confirm_all()
-        elif self._queue or self._changed:
+            self._subscriptions.confirm_all()
+        elif self._queue or self._subscriptions.changed:
             self._flush_soon()  # writing may have been held up
         wire = self._wire
         if wire is None:
@@ -383,16 +315,6 @@ class Link:
             wire.abort(f"no answer within {REPLY_TIMEOUT:g} s")
         elif self._state is State.LEAVING and not wire.in_flight:
             wire.abort("it is not the one to write to")
-
-    def _confirm_all(self) -> None:
-        for channel in list(self._confirming):
-            self._confirm(channel)
-
-    def _fail_queue(self, failure: Failure) -> None:
-        queue, self._queue = self._queue, deque()
-        self._queued_bytes = 0
-        for operation in queue:
-            operation.done(failure)
 
 
 def _ignore(value: Value) -> None:

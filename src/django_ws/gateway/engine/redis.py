@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,10 +16,13 @@ from ...store.names import COMMON, SPREAD, Names
 from ...store.urls import Server
 from ...wire.messages import Expel, Position, Present, Publish, Recent, Recheck
 from ..counters import Counters
+from .backlog import Backlog
 from .base import Done, Failure, Listener
 from .heard import Heard
 from .leases import Leases
-from .link import UNKNOWN, Link
+from .link import Link
+from .nodes import Nodes
+from .operations import UNKNOWN
 from .resp import Value
 from .servers import Servers
 from .spreads import Spreads
@@ -32,15 +34,6 @@ logger = logging.getLogger("django_ws.gateway.engine")
 #: Seconds between renewals of the lease, and between lines in the log about one misfortune.
 TICK = 1.0
 QUIET = 1.0
-
-#: Publications that wait for members to take them, and bytes of them. Policy: dropped, and healed
-#: from the history where there is one.
-MAX_BACKLOG = 20_000
-MAX_BACKLOG_BYTES = 32 * 1024 * 1024
-
-#: Seconds between looks whether they do, and publications handed on in one turn of the loop.
-BACKLOG_LOOK = 0.005
-BACKLOG_TURN = 200
 
 #: Seconds in which each group that has members is kept from being forgotten.
 KEEP_ROUND = 1000.0
@@ -78,7 +71,6 @@ class Redis:
         self._listener = listener
         self._loop = loop
         self._counters = counters
-        self._room = room
         self._on_published = on_published
         self._incarnation = incarnation
         self._server = server
@@ -89,14 +81,13 @@ class Redis:
         self._trouble = ""
         self._said = float("-inf")
         self._lost = 0  # publications since the last line in the log
-        self._backlog: deque[tuple[str, Entry] | Callable[[], None]] = deque()
-        self._backlog_bytes = 0
-        self._backlog_timer: asyncio.TimerHandle | None = None
         self._published = False
         self._ticked = loop.time()
-        self._servers = Servers(server, self, loop)
+        self._servers: Nodes | Servers
+        self._servers = (Nodes if server.kind == "cluster" else Servers)(server, self, loop)
         ask = self._servers.call
         self._heard = Heard(options, calls, ask, self, counters)
+        self._backlog = Backlog(room, self._heard.take, self._dropped, self.read, loop)
         self._leases = Leases(incarnation, options, calls, ask, lambda: list(self._subscribed))
         self._subscribed: dict[str, None] = {}
         self._spreads = Spreads(incarnation, calls, ask, self._apply, loop.time, counters)
@@ -182,7 +173,7 @@ class Redis:
             self._heard.told(group, position)
             done(outcome if well else UNKNOWN)
 
-        self._in_order(lambda: self._heard.after(group, answer))
+        self._backlog.behind(lambda: self._heard.after(group, answer))
 
     def history(self, group: str, since: Position | None, limit: int, done: Done[Recent]) -> None:
         options = self._with_history(group)
@@ -263,8 +254,7 @@ class Redis:
             await asyncio.sleep(0.005)
 
     def close(self) -> None:
-        if self._backlog_timer is not None:
-            self._backlog_timer.cancel()
+        self._backlog.close()
         self._servers.close()
 
     # ------------------------------------------------------------------ of the connections
@@ -283,7 +273,11 @@ class Redis:
             self._servers.call(call, partial(self._told, SPREAD, lambda outcome: None))
         self._heard.reconnected(lambda group: self._servers.has(link, self._names.bucket(group)))
 
-    def down(self, link: Link, reason: str) -> None:
+    def gained(self, buckets: frozenset[int]) -> None:
+        """See :class:`.nodes.Owner`."""
+        self._heard.reconnected(lambda group: self._names.bucket(group) in buckets)
+
+    def down(self, link: Link | None, reason: str) -> None:
         """See :class:`.link.Links`."""
         if self._away_since is None:
             self._away_since = self._loop.time()
@@ -312,20 +306,21 @@ class Redis:
             self._counters["messages_unknown"] += 1
             logger.warning("skipped what stands in the channel of %r: %s", group, error)
             return
-        if self._backlog or not self._room():
-            self._put_off(group, entry)
-        else:
-            self._heard.take(group, entry)
+        self._backlog.add(group, entry)
 
     def read(self) -> None:
         """See :class:`.link.Links`."""
         if self._published:
             self._published = False
             self._on_published()
-        if self._heard.ill and self._room():
+        if self._heard.ill and self._backlog.room:
             self._heard.heal()
 
     # ------------------------------------------------------------------ of what was heard
+
+    def _dropped(self, group: str) -> None:
+        self._counters["engine_overflow"] += 1
+        self._heard.overflow(group)
 
     def heard(self, group: str, entry: Entry) -> None:
         """See :class:`.heard.Ears`."""
@@ -343,42 +338,6 @@ class Redis:
             self._counters["engine_missed"] += 1
             self._published = True
             self._listener.missed(group, position)
-
-    # ------------------------------------------------------------------ members that are slow
-
-    def _put_off(self, group: str, entry: Entry) -> None:
-        """Keep a publication until members have taken what came before."""
-        if len(self._backlog) >= MAX_BACKLOG or self._backlog_bytes >= MAX_BACKLOG_BYTES:
-            self._counters["engine_overflow"] += 1
-            self._heard.overflow(group)
-            return
-        self._backlog.append((group, entry))
-        self._backlog_bytes += len(entry.publication.data)
-        if self._backlog_timer is None:
-            self._backlog_timer = self._loop.call_later(BACKLOG_LOOK, self._work_off)
-
-    def _in_order(self, callback: Callable[[], None]) -> None:
-        """Call behind the publications that have come before."""
-        if self._backlog:
-            self._backlog.append(callback)
-        else:
-            callback()
-
-    def _work_off(self) -> None:
-        self._backlog_timer = None
-        for _ in range(BACKLOG_TURN):
-            if not self._backlog or not self._room():
-                break
-            item = self._backlog.popleft()
-            if isinstance(item, tuple):
-                group, entry = item
-                self._backlog_bytes -= len(entry.publication.data)
-                self._heard.take(group, entry)
-            else:
-                item()
-        if self._backlog:
-            self._backlog_timer = self._loop.call_later(BACKLOG_LOOK, self._work_off)
-        self.read()
 
 
 def _nothing(position: Position | Failure) -> Recent | Failure:

@@ -1,4 +1,4 @@
-"""Which server has what: one for everything, or the nodes of a cluster."""
+"""One server for everything: a single one, or the primary that Sentinels name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ...store.calls import Call
 from ...store.urls import Server
 from .base import Failure
 from .dialing import dial
-from .link import Link, Links, Operation
+from .link import Link, Links
+from .operations import Operation
 from .resp import Value
 
 __all__ = ["Servers"]
@@ -68,7 +69,7 @@ class Servers:
         """See :class:`.link.Links`."""
         self._owner.up(link)
 
-    def down(self, link: Link, reason: str) -> None:
+    def down(self, link: Link | None, reason: str) -> None:
         """See :class:`.link.Links`."""
         self._owner.down(link, reason)
 
@@ -80,6 +81,9 @@ class Servers:
         """See :class:`.link.Links`."""
         self._owner.read()
 
-    def moved(self, link: Link, operation: Operation, words: str) -> None:
+    def moved(self, link: Link, operation: Operation | None, words: str) -> None:
         """See :class:`.link.Owner`."""
-        operation.done(Failure("engine_moved", f"it is a node of a cluster: {words}"))
+        words = f"it is a node of a cluster, so ENGINE has to begin with redis+cluster://: {words}"
+        self._owner.down(link, words)
+        if operation is not None:
+            operation.done(Failure("engine_refused", words))

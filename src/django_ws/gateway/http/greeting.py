@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 from ...options import Limits
@@ -29,6 +30,9 @@ from .routes import Found
 
 __all__ = ["Greetings"]
 
+#: What workers call these clients, see :class:`.wire.messages.Handshake`.
+KIND = "v1"
+
 #: Seconds between signs of life that a client is told where pings are switched off.
 _NO_PINGS = 33.0
 
@@ -42,6 +46,23 @@ class _V1Session(Session, CallSession, Protocol):
     def withdraw(self, question: Returning) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Somebody who has said hello.
+
+    Attributes:
+        request: with which the connection began.
+        found: where its path leads.
+        label: names it in logs.
+    """
+
+    line: Line
+    opening: v1.Opening
+    request: Request
+    found: Found
+    label: str
+
+
 class Greetings:
     """Finds the sessions of clients that have said hello.
 
@@ -52,6 +73,9 @@ class Greetings:
         answers: notes who may not.
         limits: what clients are told of them.
         name_of: the id of a connection, by its number.
+
+    Attributes:
+        receipts: tell clients what is handled.
     """
 
     def __init__(
@@ -77,92 +101,89 @@ class Greetings:
 
     def line(self, request: Request, found: Found, label: str) -> Line:
         """What takes the messages of a connection that is about to be open."""
-        greeter = _Greeter(self, request, found, label)
-        return Line(self._context, next(self._numbers), greeter, self._limits.handshake_timeout)
 
-    def greet(
-        self, line: Line, opening: v1.Opening, request: Request, found: Found, label: str
-    ) -> None:
-        """See :class:`..clients.line.Greeter`."""
-        task = asyncio.create_task(self._greet(line, opening, request, found, label))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        def greet(line: Line, opening: v1.Opening) -> None:
+            caller = _Caller(line, opening, request, found, label)
+            task = asyncio.create_task(self._greet(caller))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _greet(
-        self, line: Line, opening: v1.Opening, request: Request, found: Found, label: str
-    ) -> None:
-        refusal = self._admission.check(request)  # it may have begun to stop meanwhile
+        return Line(self._context, next(self._numbers), greet, self._limits.handshake_timeout)
+
+    async def _greet(self, caller: _Caller) -> None:
+        refusal = self._admission.check(caller.request)  # it may have begun to stop meanwhile
         if refusal is not None:
-            self._refuse(line, refusal, label)
+            self._refuse(caller, refusal)
             return
-        conversation = self._find(opening, found)
-        if conversation is not None and await self._resume(
-            line, conversation, opening, request, found, label
-        ):
+        conversation = self._find(caller)
+        if conversation is not None and await self._resume(caller, conversation):
             return
-        if line.state is State.ASKED:
-            await self._begin(line, opening, request, found, label)
+        if caller.line.state is State.ASKED:
+            await self._begin(caller)
 
     # ------------------------------------------------------------------ the session it had
 
-    def _find(self, opening: v1.Opening, found: Found) -> Conversation | None:
-        conversation = self._parking.find(opening.token) if opening.token else None
-        if not isinstance(conversation, Conversation) or conversation.place != found:
+    def _find(self, caller: _Caller) -> Conversation | None:
+        token = caller.opening.token
+        conversation = self._parking.find(token) if token else None
+        if not isinstance(conversation, Conversation) or conversation.place != caller.found:
             return None
-        if not conversation.numbering.follows(opening.had):
+        if not conversation.session.live:
+            return None  # it was closed, and the client has not heard of it
+        if not conversation.numbering.follows(caller.opening.had):
             conversation.give_up("its client does not know what it has")
             return None
         return conversation
 
-    async def _resume(
-        self,
-        line: Line,
-        conversation: Conversation,
-        opening: v1.Opening,
-        request: Request,
-        found: Found,
-        label: str,
-    ) -> bool:
+    async def _resume(self, caller: _Caller, conversation: Conversation) -> bool:
         """Ask whether a client may have its session. False if there is none any more."""
-        session = cast(_V1Session, conversation.session)
-        handshake = self._admission.handshake(
-            request, found, (v1.SUBPROTOCOL,), bytes(opening.auth), "v1"
-        )
+        session, line = cast(_V1Session, conversation.session), caller.line
         question = Returning(
-            next(self._questions), encode(handshake), self._context.loop.create_future()
+            next(self._questions),
+            encode(
+                self._admission.handshake(
+                    caller.request,
+                    caller.found,
+                    (v1.SUBPROTOCOL,),
+                    bytes(caller.opening.auth),
+                    KIND,
+                )
+            ),
+            self._context.loop.create_future(),
         )
         session.ask_to_resume(question)
         try:
             verdict = await self._admission.verdict(question, line.ended)
         finally:
             session.withdraw(question)
-        if question.gone or conversation.state is Stage.OVER:
-            if isinstance(verdict, Refusal) and not question.gone:
-                self._refuse(line, verdict, label)  # which has ended it
-                return True
+        if question.gone:
             conversation.give_up("no worker can take it up again")
             return False
         if question.replaced:
             line.end(REPLACED, "the session went on in another connection")
         elif isinstance(verdict, Refusal):
-            self._refuse(line, verdict, label)
-        elif isinstance(verdict, Accept) and line.state is State.ASKED:
-            if conversation.numbering.follows(opening.had):
-                self._welcome(line, conversation, session, opening.had, resumed=True)
-            else:
-                return False  # the connection before has heard more meanwhile
+            self._refuse(caller, verdict)
+        elif line.state is State.ASKED:
+            if conversation.state is Stage.OVER or not conversation.numbering.follows(
+                caller.opening.had
+            ):
+                return False  # it has ended, or the connection before has heard more meanwhile
+            self._welcome(caller, conversation, session, resumed=True)
         return True
 
     # ------------------------------------------------------------------ a new session
 
-    async def _begin(
-        self, line: Line, opening: v1.Opening, request: Request, found: Found, label: str
-    ) -> None:
+    async def _begin(self, caller: _Caller) -> None:
+        opening, line = caller.opening, caller.line
         begun = self._admission.begin(
-            request, found, (v1.SUBPROTOCOL,), auth=bytes(opening.auth), kind="v1"
+            caller.request,
+            caller.found,
+            (v1.SUBPROTOCOL,),
+            auth=bytes(opening.auth),
+            kind=KIND,
         )
         if isinstance(begun, Refusal):
-            self._refuse(line, begun, label)
+            self._refuse(caller, begun)
             return
         session = cast(_V1Session, begun)
         session.wanted = Wanted(
@@ -172,38 +193,32 @@ class Greetings:
         try:
             verdict = await self._admission.verdict(session, line.ended)
             if isinstance(verdict, Refusal):
-                self._refuse(line, verdict, label)
+                self._refuse(caller, verdict)
             elif isinstance(verdict, Accept) and line.state is State.ASKED:
-                self._introduce(line, session, found)
+                self._introduce(caller, session)
                 welcome = True
         finally:
             # Whatever went wrong, the session ends.
             if not welcome:
                 session.disconnected(1006, "")
 
-    def _introduce(self, line: Line, session: _V1Session, found: Found) -> None:
+    def _introduce(self, caller: _Caller, session: _V1Session) -> None:
         conversation = Conversation(
             session,
             secrets.token_urlsafe(16),  # 128 bits
-            found,
+            caller.found,
             self._parking,
             self.receipts,
             self._context.high_water,
         )
         self._parking.admit(conversation.token, conversation)
-        self._welcome(line, conversation, session, 0, resumed=False)
+        self._welcome(caller, conversation, session, resumed=False)
         session.attach(conversation)
 
     # ------------------------------------------------------------------ answers
 
     def _welcome(
-        self,
-        line: Line,
-        conversation: Conversation,
-        session: _V1Session,
-        had: int,
-        *,
-        resumed: bool,
+        self, caller: _Caller, conversation: Conversation, session: _V1Session, *, resumed: bool
     ) -> None:
         welcome = v1.Welcome(
             conversation.token,
@@ -214,23 +229,8 @@ class Greetings:
             round(self._parking.ttl * 1000),
             self._limits.max_message_size,
         )
-        line.welcome(conversation, welcome, had)
+        caller.line.welcome(conversation, welcome, caller.opening.had if resumed else 0)
 
-    def _refuse(self, line: Line, refusal: Refusal, label: str) -> None:
-        self._answers.note(label, refusal)
-        line.end(of_status(refusal.status), refusal.reason or refusal.message)
-
-
-class _Greeter:
-    """Greets the client of one request."""
-
-    __slots__ = ("_found", "_greetings", "_label", "_request")
-
-    def __init__(self, greetings: Greetings, request: Request, found: Found, label: str) -> None:
-        self._greetings = greetings
-        self._request = request
-        self._found = found
-        self._label = label
-
-    def greet(self, line: Line, opening: v1.Opening) -> None:
-        self._greetings.greet(line, opening, self._request, self._found, self._label)
+    def _refuse(self, caller: _Caller, refusal: Refusal) -> None:
+        self._answers.note(caller.label, refusal)
+        caller.line.end(of_status(refusal.status), refusal.reason or refusal.message)

@@ -131,7 +131,13 @@ class Server:
         )
         self._answers = Answers(self._journal, config.debug)
         self._admission = Admission(config, registry)
-        self._parking = Parking(self._loop, limits.session_ttl, limits.max_parked, self.counters)
+        self._parking = Parking(
+            self._loop,
+            limits.session_ttl,
+            limits.max_parked,
+            limits.max_connections_per_ip,
+            self.counters,
+        )
         self._greetings = Greetings(
             self._admission,
             context,

@@ -101,7 +101,7 @@ class Keeper:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, max_pending: int = 1000) -> None:
         self.loop = FakeLoop()
         self.session, self.keeper, self.line = FakeSession(), Keeper(), FakeLine()
         self.conversation = Conversation(
@@ -110,7 +110,7 @@ class World:
             None,
             self.keeper,
             Receipts(self.loop),  # type: ignore[arg-type]
-            1000,
+            max_pending,
         )
         self.conversation.attach(self.line, 0)
 
@@ -156,7 +156,8 @@ def test_what_comes_is_the_sessions(world: World) -> None:
     ]
 
 
-def test_what_the_session_says_is_an_envelope(world: World) -> None:
+def test_what_the_session_says_is_an_envelope() -> None:
+    world = World(10_000)
     conversation, session = world.conversation, world.session
     world.receive("r", 1, 0, 5)
     session.handled_seq = 2
@@ -337,6 +338,7 @@ def test_one_that_acknowledges_nothing_is_waited_for(world: World) -> None:
         conversation.send(TEXT, b"x" * 100)
         sent += 1
     assert conversation.backlog >= 1000
+    assert world.line.said[-1] == ["a", 0]  # asks for what the client owes
     drained = world.session.drained
     world.receive("a", 1)
     assert conversation.writable == (conversation.numbering.size < 1000)
@@ -345,3 +347,10 @@ def test_one_that_acknowledges_nothing_is_waited_for(world: World) -> None:
     assert conversation.backlog == 0
     world.line.writable_now = False
     assert not conversation.writable
+
+
+def test_one_that_is_given_up_has_no_connection_any_more(world: World) -> None:
+    world.conversation.give_up("its client does not know what it has")
+    assert world.line.ended == [3505]
+    world.conversation.lost(world.line, 3505, "", ours=True)
+    assert world.session.ended == [(1006, "its client does not know what it has")]

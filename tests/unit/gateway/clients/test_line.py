@@ -61,7 +61,7 @@ class Greeter:
     def __init__(self) -> None:
         self.openings: list[v1.Opening] = []
 
-    def greet(self, line: Line, opening: v1.Opening) -> None:
+    def __call__(self, line: Line, opening: v1.Opening) -> None:
         self.openings.append(opening)
 
 

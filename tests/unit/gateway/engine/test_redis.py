@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from django_ws.gateway.engine import link, redis
+from django_ws.gateway.engine import backlog, link, operations
 from django_ws.gateway.engine.base import Failure
 from django_ws.gateway.engine.redis import Redis
 from django_ws.group_patterns import lookup
@@ -326,7 +326,7 @@ def test_a_hole_on_the_way_is_healed_before_anything_later_is_told(bench: RedisB
         else:
             take(group, entry)  # type: ignore[arg-type]
 
-    bench.engine._heard.take = lossy  # type: ignore[method-assign]
+    bench.engine._backlog._take = lossy  # type: ignore[assignment]
     for text in (b"b", b"c", b"d"):
         bench.engine.publish("kept-1", TEXT, text)
     assert texts([each for _, each, _ in heard(bench, 4)]) == list("abcd")
@@ -410,7 +410,7 @@ def test_a_group_with_members_is_not_forgotten(bench: RedisBench) -> None:
 
 def test_publications_wait_for_members_that_are_slow(bench: RedisBench) -> None:
     room: list[bool] = [False]
-    bench.engine._room = lambda: room[0]
+    bench.engine._backlog._room = lambda: room[0]
     bench.engine.subscribe("kept-1")
     (one, *_) = publish(bench, "kept-1", "a", "b", "c")
     found: list[object] = []
@@ -427,9 +427,9 @@ def test_publications_wait_for_members_that_are_slow(bench: RedisBench) -> None:
 def test_what_does_not_fit_is_dropped_and_healed(
     bench: RedisBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis, "MAX_BACKLOG", 2)
+    monkeypatch.setattr(backlog, "MAX_WAITING", 2)
     room: list[bool] = [True]
-    bench.engine._room = lambda: room[0]
+    bench.engine._backlog._room = lambda: room[0]
     bench.engine.subscribe("kept-1")
     bench.engine.subscribe("plain")
     publish(bench, "kept-1", "a")
@@ -452,17 +452,17 @@ def test_ten_thousand_joins_and_leaves_go_in_a_few_writes(bench: RedisBench) -> 
     ask(bench, bench.engine.publish, groups[-1], TEXT, b"heard")
     ask(bench, bench.engine.publish, groups[0], TEXT, b"unheard")
     heard(bench, 1)
-    subscribed = len(bench.engine._servers._link._there)
+    subscribed = len(bench.engine._servers._link._subscriptions)
     assert subscribed == 12  # with what concerns all gateways, and the inbox
 
 
 def test_what_waits_is_bounded(bench: RedisBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "MAX_QUEUED", 10)
+    monkeypatch.setattr(operations, "MAX_QUEUED", 10)
     answers: list[object] = []
     for _ in range(100):
         bench.engine.publish("plain", TEXT, b"x", done=answers.append)
     assert len(answers) == 90
-    assert all(answer == link.BUSY for answer in answers)
+    assert all(answer == operations.BUSY for answer in answers)
     assert bench.counters["engine_lost"] == 90
     bench.wait_for(lambda: len(answers) == 100)
 
@@ -519,7 +519,7 @@ def test_paused(lonely: RedisBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half-open, too: nobody says that it is gone."""
     monkeypatch.setattr(link, "REPLY_TIMEOUT", 0.3)
     monkeypatch.setattr(link, "CONNECT_TIMEOUT", 0.3)
-    monkeypatch.setattr(link, "PATIENCE", 0.3)
+    monkeypatch.setattr(operations, "PATIENCE", 0.3)
     bench = lonely
     bench.engine.subscribe("kept-1")
     publish(bench, "kept-1", "a")
@@ -559,17 +559,17 @@ def test_full(lonely: RedisBench) -> None:
 def test_what_is_asked_while_it_is_away_fails_in_time(
     lonely: RedisBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "PATIENCE", 0.3)
+    monkeypatch.setattr(operations, "PATIENCE", 0.3)
     bench = lonely
     bench.server.kill()
     bench.wait_for(lambda: bench.engine.away > 0)
     engine = bench.engine
-    assert bench.fail(engine.history, "kept-1", None, 10) == link.AWAY
-    assert bench.fail(engine.presence, "who-1") == link.AWAY
-    assert bench.fail(engine.use_ticket, "nonce", 4e9) == link.AWAY
+    assert bench.fail(engine.history, "kept-1", None, 10) == operations.AWAY
+    assert bench.fail(engine.presence, "who-1") == operations.AWAY
+    assert bench.fail(engine.use_ticket, "nonce", 4e9) == operations.AWAY
     # What ends connections does so at least here.
     message = Expel(0, "7", "", "", "", 4401, "logged out")
-    assert bench.fail(engine.spread, message) == link.AWAY
+    assert bench.fail(engine.spread, message) == operations.AWAY
     assert bench.ears.messages == [message]
 
 
