@@ -39,8 +39,7 @@ class ChatPage(SourcePage):
         newest = Message.objects.filter(group=group).order_by("-pk")[:SHOWN]
         return super().get_context_data(
             me=name_of(self.request.user, session),
-            group=group,
-            since=since,
+            since=(group, since),
             messages=list(newest)[::-1],
             **kwargs,
         )

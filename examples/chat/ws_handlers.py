@@ -4,8 +4,6 @@ from django_ws import presence
 from django_ws.auth import login_required
 from django_ws.base import JsonWebSocketHandler
 
-from showcase.since import since
-
 from .models import Message
 from .people import name_of
 
@@ -17,8 +15,8 @@ class Chat(JsonWebSocketHandler):
         self.group = self.group_name()
         self.name = name_of(self.user, self.request.session)
         self.info = {"name": self.name}
-        # What came after the page was rendered comes first.
-        self.join(self.group, since(self.request))
+        # What came after the page was rendered comes first: the page has said where it begins.
+        self.join(self.group)
         # Nothing is kept of this group.
         self.join(f"writing-{self.group}")
         self.emit("people", [asdict(who) for who in presence(self.group)])

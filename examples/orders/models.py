@@ -1,7 +1,7 @@
 from django.db import models
 from django.template.loader import render_to_string
 from django.utils.html import format_html
-from django_ws.live import CREATED, DELETED, live
+from django_ws.live import CREATED, DELETED, UPDATED, live
 
 
 @live("orders_html", method="live_html")
@@ -34,7 +34,8 @@ class Order(models.Model):
         """For the page with HTMX, which looks at the id."""
         if change == DELETED:
             return format_html('<li id="order-{}" hx-swap-oob="delete"></li>', self.pk)
-        item = render_to_string("orders/order.html", {"order": self})
+        context = {"order": self, "replaces": change == UPDATED}
+        item = render_to_string("orders/order.html", context)
         if change == CREATED:
             return format_html('<ol hx-swap-oob="beforeend:#orders">{}</ol>', item)
         return item

@@ -32,7 +32,7 @@ class OrderTests(TestCase):
         order = Order.objects.first()
         order.status = Order.Status.READY
         order.save()
-        item = f'<li id="order-{order.pk}" data-status="ready">'
+        item = f'<li id="order-{order.pk}" hx-swap-oob="true" data-status="ready">'
         self.assertTrue(self.told("orders_html")[0].startswith(item))
         self.assertEqual(self.told("orders")[0]["status"], "ready")
         key = order.pk

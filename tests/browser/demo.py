@@ -14,9 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 START_TIMEOUT = 30  # seconds
 STOP_TIMEOUT = 20
+
+#: The database as it is before anybody comes; made once.
+_migrated: list[bytes] = []
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,18 @@ class Demo:
     Attributes:
         url: of its front page, without a slash at its end.
         directory: its copy of ``examples/``.
+        pid: of its supervisor.
     """
 
     url: str
     directory: Path
+    pid: int
+
+    def kill(self, role: str) -> None:
+        """Kill its ``gateway`` or its ``worker``."""
+        for process in psutil.Process(self.pid).children():
+            if process.environ().get("DJANGO_WS_ROLE") == role:
+                process.kill()
 
 
 @contextlib.contextmanager
@@ -44,7 +57,11 @@ def run_demo(home: Path, *flags: str) -> Iterator[Demo]:
     shutil.copytree(EXAMPLES, directory, ignore=shutil.ignore_patterns("*.sqlite3*", "__pycache__"))
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "demo.settings", "PYTHONUNBUFFERED": "1"}
     manage = [sys.executable, str(directory / "manage.py")]
-    subprocess.run([*manage, "migrate", "--verbosity=0"], env=environment, check=True)
+    database = directory / "db.sqlite3"
+    if not _migrated:
+        subprocess.run([*manage, "migrate", "--verbosity=0"], env=environment, check=True)
+        _migrated.append(database.read_bytes())
+    database.write_bytes(_migrated[0])
 
     command = [*manage, "run_wsserver", "127.0.0.1:0", "--wsgi", *flags]
     command += ["--push-socket", f"ipc://{home}/push", "--sub-socket", f"ipc://{home}/sub"]
@@ -59,7 +76,7 @@ def run_demo(home: Path, *flags: str) -> Iterator[Demo]:
             start_new_session=True,
         )
     try:
-        yield Demo(_url(process, log), directory)
+        yield Demo(_url(process, log), directory, process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_TIMEOUT) == 0
     finally:

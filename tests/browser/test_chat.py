@@ -117,76 +117,81 @@ def test_what_is_said_while_a_page_loads_is_in_it(new_page: NewPage, room: str) 
     expect_said(second, f"{name} meanwhile")
 
 
+class Lines:
+    """The sockets of a page, in between: they can be cut, and their hello changed."""
+
+    def __init__(self, page: Page) -> None:
+        self.sockets: list[WebSocketRoute] = []
+        self.stranger = False
+        page.route_web_socket(re.compile("/ws/chat/"), self._pass_on)
+
+    def _pass_on(self, socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        self.sockets.append(socket)
+
+        def say(message: str | bytes) -> None:
+            if self.stranger and isinstance(message, str):
+                message = re.sub(r'"token":"[^"]*"', '"token":"unknown"', message)
+            server.send(message)
+
+        socket.on_message(say)
+
+    def cut(self) -> None:
+        """As a broken network does."""
+        self.sockets[-1].close(code=4000)
+
+
 @only_pool
 def test_a_page_that_was_away_has_missed_nothing(new_page: NewPage, demo: Demo, room: str) -> None:
-    ann = new_page()
+    ann, away = new_page(), new_page()
+    lines = Lines(away)
     log_in(ann, demo.url, "ann")
-    away = new_page()
-    sockets: list[WebSocketRoute] = []
-    hold: list[Route] = []
-
-    def pass_on(socket: WebSocketRoute) -> None:
-        socket.connect_to_server()
-        sockets.append(socket)
-
-    away.route_web_socket(re.compile("/ws/chat/"), pass_on)
     open_page(ann, room)
     open_page(away, room)
+    name = away.locator("#room").get_attribute("data-me") or ""
     say(ann, "first")
     expect_said(away, "ann first")
     away.fill("#text", "half a sent")
-    # It is away until its request for the page is let through.
-    away.route(room, lambda route: hold.append(route))
-    with away.expect_request(room):
-        sockets[0].close(code=1012)
+    away.evaluate("window.old = true")
+    away.context.set_offline(True)
+    lines.cut()
+    expect(away.locator("#link")).to_have_text("reconnecting")
     delete_message(ann, demo, "ann: first")
     open_page(ann, room)
     say(ann, "second")
     expect_said(ann, "ann second")
-    hold[0].continue_()
-    expect(away.locator("#link")).to_have_text("connected", timeout=TIMEOUT)
-    expect_said(away, "ann second")
-    assert away.input_value("#text") == "half a sent"
-    say(ann, "third")
-    expect_said(away, "ann second", "ann third")
+    expect_online(ann, name, "ann")  # as nobody has given it up
+    say(away, "while away")
+    away.context.set_offline(False)
+    expect_said(away, "ann second", f"{name} while away")
+    expect_said(ann, "ann second", f"{name} while away")
+    expect(away.locator("#link")).to_have_text("connected")
+    assert away.evaluate("window.old")
 
 
 @only_pool
-def test_one_line_takes_the_client_that_comes_back_by_itself(
+def test_a_page_that_was_away_for_too_long_loads_anew(
     new_page: NewPage, demo: Demo, room: str
 ) -> None:
-    ann, page = new_page(), new_page()
+    ann, away = new_page(), new_page()
+    lines = Lines(away)
     log_in(ann, demo.url, "ann")
-    script = (demo.directory / "chat/static/chat/chat.js").read_text()
-    plain = "new WebSocket(`${url}?${new URLSearchParams(since)}`)"
-    assert plain in script
-    script = script.replace(plain, "new Socket(url, { since })")
-    script = 'import { Socket } from "../django_ws/client.js";\n' + script
-    page.route(
-        "**/chat.js", lambda route: route.fulfill(body=script, content_type="text/javascript")
-    )
-    sockets: list[WebSocketRoute] = []
-
-    def pass_on(socket: WebSocketRoute) -> None:
-        socket.connect_to_server()
-        sockets.append(socket)
-
-    page.route_web_socket(re.compile("/ws/chat/"), pass_on)
     open_page(ann, room)
-    open_page(page, room)
-    name = page.locator("#room").get_attribute("data-me") or ""
-    expect_online(page, name, "ann")
-    say(page, "hello")
-    expect_said(ann, f"{name} hello")
-    ann.locator("#text").press_sequentially("h")
-    expect(page.locator("#writing")).to_have_text("ann is writing …", timeout=TIMEOUT)
-    page.evaluate("window.old = true")
-    sockets[0].close(code=1012)
-    say(ann, "meanwhile")
-    expect_said(page, f"{name} hello", "ann meanwhile")
-    expect(page.locator("#link")).to_have_text("connected")
-    assert page.evaluate("window.old")
-    assert len(sockets) == 2
+    open_page(away, room)
+    say(ann, "first")
+    say(ann, "second")
+    expect_said(away, "ann first", "ann second")
+    lines.stranger = True  # the session that it had is not found
+    away.context.set_offline(True)
+    lines.cut()
+    expect(away.locator("#link")).to_have_text("reconnecting")
+    delete_message(ann, demo, "ann: first")
+    away.context.set_offline(False)
+    expect(away.locator("#link")).to_have_text("connected", timeout=TIMEOUT)
+    expect_said(away, "ann second")
+    open_page(ann, room)
+    say(ann, "third")
+    expect_said(away, "ann second", "ann third")
 
 
 @only_pool

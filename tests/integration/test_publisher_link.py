@@ -26,6 +26,7 @@ from django_ws import (
     publisher_link,
 )
 from django_ws import position as ask_position
+from django_ws.options import PublisherConfig
 from django_ws.transport.replies import RepliesReceiver
 from django_ws.wire import messages as wire
 from django_ws.wire.codec import decode_replies, encode
@@ -44,6 +45,7 @@ class Stub:
         self.senders: set[tuple[str, str, int]] = set()
         self.silent = False
         self.refuses = ""
+        self.code = "refused"
         self._receiver = RepliesReceiver(endpoint)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -66,7 +68,7 @@ class Stub:
 
     def _answer(self, request: int) -> Answer | Failed:
         if self.refuses:
-            return Failed(request, "refused", self.refuses)
+            return Failed(request, self.code, self.refuses)
         position = wire.Position(len(self.got), self.epoch)
         return Answer(request, msgspec.Raw(encode(position)))
 
@@ -223,6 +225,50 @@ def test_several_gateways_get_it_all(tmp_path: Path, settings: LazySettings) -> 
         for stub in stubs:
             stub.close()
         publisher.configure(None)
+
+
+def test_of_gateways_that_share_an_engine_one_is_enough(tmp_path: Path) -> None:
+    """Workers are at gateways, which speak to the engine for them."""
+    endpoints = [f"ipc://{tmp_path}/sub{index}" for index in range(2)]
+    config = PublisherConfig(project="tests.urls", sub_sockets=endpoints, engine="redis://there")
+    stubs = [Stub(endpoint) for endpoint in endpoints]
+    links = publisher_link.Gateways(config)
+    try:
+        links.send([Publish(0, "room", wire.TEXT, b"1")])
+        assert len(links.ask([Publish(1, "room", wire.TEXT, b"2")], 5.0)) == 1
+        assert stubs[0].wait_for(2) == ["1", "2"]
+        assert stubs[1].got == []
+        stubs.pop(0).close()
+        wait_for(lambda: _taken(links))
+        links.send([Publish(0, "room", wire.TEXT, b"last")])
+        wait_for(lambda: stubs[0].texts[-1:] == ["last"])
+    finally:
+        links.close()
+        for stub in stubs:
+            stub.close()
+
+
+def _taken(links: publisher_link.Gateways) -> bool:
+    try:
+        return bool(links.ask([Publish(2, "room", wire.TEXT, b"x")], 0.2))
+    except PublishTimeout:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("engine_away", GatewayUnavailable),
+        ("engine_busy", GatewayUnavailable),
+        ("engine_unknown", PublishTimeout),
+        ("engine_refused", PublishError),
+    ],
+)
+def test_a_gateway_whose_engine_fails(stub: Stub, code: str, error: type[Exception]) -> None:
+    stub.refuses, stub.code = "the engine", code
+    with pytest.raises(PublishError, match="the engine") as caught:
+        publish("room", "x", wait=True)
+    assert caught.type is error
 
 
 def _epoch() -> str:

@@ -130,6 +130,16 @@ test("full jitter, at once after 1012, and one timer", async () => {
     assert.equal(fake.sockets.length, before + 1);
 });
 
+test("a connection that fails without a close is over, too", async () => {
+    const { clock, fake, socket } = start();
+    fake.last.readyState = 3;
+    fake.last.onerror({});
+    assert.equal(socket.state, "offline");
+    fake.last.end(1006);
+    clock.pass(500);
+    assert.equal(fake.sockets.length, 2);
+});
+
 test("without a network nothing is tried, with it at once", async () => {
     const { clock, fake, socket } = start();
     await fake.last.welcome();

@@ -35,6 +35,7 @@ GROUPS = {
 SETTINGS = {
     "PROJECT": "cluster",
     "GROUPS": GROUPS,
+    "ENGINE_TIMEOUT": 1,
     "PING_INTERVAL": 1,
     "PING_TIMEOUT": 1,
 }

@@ -210,6 +210,14 @@ class SocketClient:
         """Send an event."""
         await self.transport.send(f"42{self._prefix}{json.dumps(args)}")
 
+    async def ask(self, *args: object) -> list[object]:
+        """Send an event, and wait for what it is answered."""
+        await self.transport.send(f"42{self._prefix}1{json.dumps(args)}")
+        while True:
+            packet = await self._packet()
+            if isinstance(packet, str) and packet.startswith(f"43{self._prefix}1["):
+                return list(json.loads(packet[packet.index("[") :]))
+
     async def send(self, message: str) -> None:
         """Send a message, if there is still somebody who takes it."""
         with contextlib.suppress(Ended):

@@ -110,7 +110,7 @@ class Page:
         while not self._queue.empty():
             self.events.append(json.loads(self._queue.get()))
 
-    def next(self, what: str, seconds: float = 20.0) -> dict[str, Any]:
+    def next(self, what: str, seconds: float = 40.0) -> dict[str, Any]:
         """The next thing of a kind that it tells."""
         seen = self._seen.get(what, 0)
         until(lambda: len(self.all(what)) > seen, seconds, lambda: (what, self.events[-5:]))
@@ -252,3 +252,42 @@ def test_a_page_without_gaps(server: Server) -> None:
             ann.do("send", data="publish room live")
             event = bob.next("message")
             assert [event["data"], event["recovered"]] == ["live", False]
+
+
+def test_whatever_breaks_the_page_knows(server: Server) -> None:
+    """Ten seconds and more: enough for everything to break, and to come back.
+
+    What a page has sent is handled once, or it is told that this is in doubt. What is published
+    comes once and in order, or it is told that something is missing.
+    """
+    chance = random.Random(11)
+    faults = ["cut", "worker", "cut", "hangup", "cut", "gateway", "cut", "worker"]
+    sent = 0
+    with Page(server, "ann") as page:
+        page.next("open")
+        for fault in faults:
+            for _ in range(chance.randrange(10, 30)):
+                page.do("send", data=f"publish room {sent}")
+                sent += 1
+                time.sleep(0.01)  # a chat has a pace
+            if fault == "cut":
+                page.do("cut")
+            elif fault == "hangup":
+                server.process.send_signal(signal.SIGHUP)
+            elif fault == "worker":
+                until(lambda: server.workers(), 20)
+                chance.choice(server.workers()).kill()
+            else:
+                server.gateway().kill()
+        until(lambda: page.all("state")[-1]["state"] == "open", 30)
+        page.do("request", data="are you there")
+        assert page.next("answer", 60)["data"] == "are you there"
+
+        texts = [f"publish room {number}" for number in range(sent)]
+        got = [int(text) for text in page.messages(True)]
+        doubtful = [text for event in page.all("resume") for text in event["unconfirmed"]]
+        did = handled(server, "ann")
+        assert [text for text in texts if did.count(text) > 1] == []
+        assert [text for text in texts if text not in did and text not in doubtful] == []
+        assert got == sorted(set(got))
+        assert [event for event in page.all("resume") if not event["recovered"]]

@@ -31,14 +31,20 @@ def setting(title: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def server(project: Project) -> Iterator[Server]:
+def tutorial(project: Project) -> Project:
     chat = project.directory / "chat"
     chat.mkdir()
     (chat / "__init__.py").touch()
-    (chat / "ws_handlers.py").write_text(block("chat/ws_handlers.py"))
+    for name in ("ws_handlers.py", "tests.py"):
+        (chat / name).write_text(block(f"chat/{name}"))
     handlers = setting("mysite/settings.py")
     (project.directory / "local.json").write_text(json.dumps({"DEFAULT_WS_HANDLERS": handlers}))
-    server = Server(project)
+    return project
+
+
+@pytest.fixture
+def server(tutorial: Project) -> Iterator[Server]:
+    server = Server(tutorial)
     yield server
     server.stop()
 
@@ -57,6 +63,12 @@ def test_the_tutorials_chat_is_heard_in_its_room_alone(server: Server) -> None:
             assert sorted(each["message"] for each in heard) == ["hello", "world"]
         other.send(json.dumps({"message": "nobody else?"}))
         assert json.loads(other.recv(10)) == {"message": "nobody else?"}
+
+
+@pytest.mark.system
+def test_its_own_tests_pass(tutorial: Project) -> None:
+    tutorial.run("test", "chat")
+    assert "Ran 1 test" in tutorial.commands[-1].output()
 
 
 def test_the_route_is_the_same_one() -> None:

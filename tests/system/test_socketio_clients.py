@@ -18,6 +18,8 @@ import socketio
 
 from .load import soon
 from .server import Project, Server, until
+from .socketio_load import TRANSPORTS as RAW
+from .socketio_load import SocketClient
 from .test_socketio import NODE, node, packages
 
 __all__ = ["packages"]
@@ -25,7 +27,11 @@ __all__ = ["packages"]
 pytestmark = [pytest.mark.system]
 
 TRANSPORTS = [["polling"], ["websocket"], ["polling", "websocket"]]
-HANDLERS = {"lounge": "handlers.Lounge", "beside": "handlers.Lounge"}
+HANDLERS = {
+    "lounge": "handlers.Lounge",
+    "beside": "handlers.Lounge",
+    "members": "handlers.Members",
+}
 WAIT = 20
 
 
@@ -57,6 +63,26 @@ def lonely(tmp_path: Path) -> Iterator[Server]:
         server.stop()
     finally:
         project.remove()
+
+
+# -------------------------------------------------------------------- any
+
+
+@pytest.mark.parametrize("transport", RAW)
+def test_who_it_is_says_the_request_that_began(server: Server, transport: str) -> None:
+    async def talk() -> None:
+        for cookie in ("", "guest="):
+            with pytest.raises(ConnectionRefusedError, match='"status":401'):
+                await SocketClient.open(transport, server.port, "/members", cookie=cookie)
+        clients = [
+            await SocketClient.open(transport, server.port, "/members", cookie=f"guest={name}")
+            for name in ("anna", "bert")
+        ]
+        for client, name in zip(clients, ("anna", "bert"), strict=True):
+            assert await client.ask("who") == [name]
+            await client.close()
+
+    asyncio.run(talk())
 
 
 # -------------------------------------------------------------------- Node

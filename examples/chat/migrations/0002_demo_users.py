@@ -7,11 +7,12 @@ from django.db import migrations
 
 def create(apps, schema_editor):
     User = apps.get_model("auth", "User")
+    password = make_password("demo")
     for name, may_all in (("ann", True), ("bob", False)):
         User.objects.get_or_create(
             username=name,
             defaults={
-                "password": make_password("demo"),
+                "password": password,
                 "is_staff": may_all,
                 "is_superuser": may_all,
             },

@@ -86,15 +86,18 @@ class CatchingUp(Generic[M]):
     Args:
         ask: asks the engine for the publications after a position, as
             :meth:`.engine.base.Engine.history` does.
+        place: asks it how far a group has come, as :meth:`.engine.base.Engine.position` does.
         arrived: called with the group and the connection when it is to be a member.
     """
 
     def __init__(
         self,
         ask: Callable[[str, Position, int, Done[Recent]], None],
+        place: Callable[[str, Done[Position]], None],
         arrived: Callable[[str, M], None],
     ) -> None:
         self._ask = ask
+        self._place = place
         self._arrived = arrived
         self._held: dict[str, dict[int, _Latecomer[M]]] = {}
 
@@ -109,15 +112,25 @@ class CatchingUp(Generic[M]):
         self,
         group: str,
         member: M,
-        since: Position,
+        since: Position | None,
         done: Joining | None,
         began: Joining | None,
         guess: bool,
     ) -> None:
         """Let a connection in behind what came since; arguments as of :meth:`.Groups.join`."""
-        held = _Latecomer(member, since, done, began, guess)
+        held = _Latecomer(member, since or Position(0, ""), done, began, guess)
         self._held.setdefault(group, {})[member.conn] = held
-        self._catch_up(group, held)
+        if since is not None:
+            self._catch_up(group, held)
+            return
+
+        # An engine may take a while to say where the group is, and what comes meanwhile is either
+        # before that or after it.
+        def placed(found: Position | Failure) -> None:
+            recent = found if isinstance(found, Failure) else Recent([], found, True)
+            self._go_on(group, held, recent)
+
+        self._place(group, placed)
 
     def remove(self, group: str, conn: int) -> bool:
         """A connection has left. Returns whether it was on its way in."""

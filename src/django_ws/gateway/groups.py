@@ -75,7 +75,7 @@ class Groups:
         self._options = options
         self._clock = clock
         self._members: Memberships[Member] = Memberships()
-        self._late: CatchingUp[Member] = CatchingUp(self._history, self._caught_up)
+        self._late: CatchingUp[Member] = CatchingUp(self._history, self._position, self._caught_up)
         self.deliveries = Deliveries()
 
     # ------------------------------------------------------------------ who is there
@@ -105,7 +105,7 @@ class Groups:
         new = not self._members.has(group, conn)
         if new and member.accepted and self._shows(group):
             self.engine.enter(group, self._present(member))
-        if since is not None and new:
+        if new and (since is not None or self.has_history(group)):
             member.groups = added(member.groups, group)
             self._late.begin(group, member, since, done, began, guess)
             return
@@ -172,8 +172,13 @@ class Groups:
     def _history(self, group: str, since: Position, limit: int, done: Done[Recent]) -> None:
         self.engine.history(group, since, limit, done)
 
+    def _position(self, group: str, done: Done[Position]) -> None:
+        self.engine.position(group, done)
+
     def _caught_up(self, group: str, member: Member) -> None:
-        self._members.add(group, member)
+        name = self._members.add(group, member)
+        if name is not group:
+            member.groups = added(removed(member.groups, group), name)
 
     # ------------------------------------------------------------------ publications
 

@@ -85,7 +85,7 @@ class Requests:
             message.data,
             event=message.event,
             json=message.json,
-            exclude=self._groups.id_of(message.exclude) if message.exclude else "",
+            exclude=self._groups.id_of(message.exclude) if message.exclude else message.left_out,
         )
 
     def serve(self, identity: bytes, message: PublisherMessage) -> None:

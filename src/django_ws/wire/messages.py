@@ -453,6 +453,7 @@ class GroupSend(msgspec.Struct, array_like=True, tag=9, gc=False):
         exclude: the connection that does not get it; 0 for none.
         event: name of the event; empty for a plain message.
         json: ``data`` is the JSON of a value that is no ``str``.
+        left_out: id of a connection at another gateway that does not get it; empty for none.
     """
 
     group: str
@@ -461,6 +462,7 @@ class GroupSend(msgspec.Struct, array_like=True, tag=9, gc=False):
     exclude: int = 0
     event: str = ""
     json: bool = False
+    left_out: str = ""
 
 
 class SaveSnapshot(msgspec.Struct, array_like=True, tag=10, gc=False):

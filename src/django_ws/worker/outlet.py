@@ -41,20 +41,17 @@ class WorkerOutlet:
         self._runner = runner
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:
-        """Publish; what is for a user, or not for somebody who may be at any gateway, takes the way
-        of other processes."""
+        """Publish; what is for a user takes the way of other processes."""
         others: list[PublisherMessage] = []
+        shared = self._runner.shared
         links = [link for link in self._runner.links if link.gateway and not link.gone]
         for message in messages:
-            foreign = (
-                self._runner.shared and message.exclude if isinstance(message, Publish) else ""
-            )
-            if not isinstance(message, Publish) or message.user or foreign:
+            if not isinstance(message, Publish) or message.user:
                 others.append(message)
                 continue
             if not links:
                 raise GatewayUnavailable("no gateway is there")
-            for link in links[:1] if self._runner.shared else links:
+            for link in links[:1] if shared else links:
                 gateway, _, number = message.exclude.rpartition("-")
                 exclude = int(number) if gateway == link.gateway and number.isdecimal() else 0
                 self._runner.publish_on(
@@ -66,6 +63,7 @@ class WorkerOutlet:
                         exclude,
                         message.event,
                         message.json,
+                        message.exclude if shared and not exclude else "",
                     ),
                 )
         if others:

@@ -27,6 +27,9 @@ class Member:
     def send_shared(self, message: Shared) -> None:
         self.got.append(("past " if message.past else "") + message.data.decode())
 
+    def missed(self, group: str, position: Position) -> None:
+        self.got.append(f"missing before {position.offset}")
+
 
 class FakeEngine:
     """Keeps the questions until the test answers them."""
@@ -78,6 +81,12 @@ class World:
 
     def join(self, member: Member, since: Position | None = None, **more: Any) -> None:
         self.groups.join("kept", member, since, self._done, self._began, **more)
+
+    def place(self, offset: int) -> None:
+        """Say how far the group is, to all who have asked."""
+        waiting, self.engine.positions = self.engine.positions, []
+        for answer in waiting:
+            answer(Position(offset, "e"))
 
     def _done(self, position: Position, complete: bool) -> None:
         self.joined.append((position, complete))
@@ -159,9 +168,45 @@ def test_whoever_published_may_be_left_out(world: World) -> None:
     one, two = Member(1), Member(2)
     world.join(one)
     world.join(two)
+    world.place(0)
     world.publish(1, exclude="gw-1")
     world.publish(2, exclude="other-1")
     assert (one.got, two.got) == (["2"], ["1", "2"])
+
+
+def test_what_is_published_before_it_is_told_the_position_is_not_repeated(world: World) -> None:
+    one = Member(1)
+    world.join(one)
+    for offset in (4, 5, 6):
+        world.publish(offset)
+    assert one.got == []
+    world.place(5)
+    assert world.began == [(Position(5, "e"), True)]
+    assert one.got == ["6"]
+    world.publish(7)
+    assert one.got == ["6", "7"]
+
+
+def test_who_leaves_before_the_answer_is_no_member(world: World) -> None:
+    one = Member(1)
+    world.join(one)
+    world.groups.leave("kept", one)  # type: ignore[arg-type]
+    world.place(5)
+    world.publish(6)
+    assert (one.got, world.began, world.joined) == ([], [], [])
+    assert world.engine.said == [("subscribe", "kept"), ("unsubscribe", "kept")]
+
+
+def test_what_is_missing_is_told_in_order(world: World) -> None:
+    """A member of a kind that can be told hears of it behind what was published before."""
+    one = Member(1)
+    world.join(one)
+    world.place(0)
+    world.groups.publish("kept", publication(1), "e", "")
+    world.groups.missed("kept", Position(5, "e"))
+    assert one.got == []
+    world.publish(6)
+    assert one.got == ["1", "missing before 5", "6"]
 
 
 def test_who_joins_without_a_position_hears_how_far_the_group_is(world: World) -> None:

@@ -49,8 +49,8 @@ def links(*names: str) -> list[GatewayLink[Any]]:
     return made
 
 
-def outlet(of: list[GatewayLink[Any]]) -> WorkerOutlet:
-    runner = HookRunner(ExecutorConfig())
+def outlet(of: list[GatewayLink[Any]], *, shared: bool = False) -> WorkerOutlet:
+    runner = HookRunner(ExecutorConfig(shared=shared))
     runner.links = of
     return WorkerOutlet(runner)
 
@@ -99,3 +99,13 @@ def test_a_question_comes_behind_what_was_published(gateways: Gateways) -> None:
     request = SimpleNamespace()
     assert outlet([one]).ask([cast(Any, request)], 2.5) == [[request, 2.5]]
     assert said(one) == [GroupSend("room", TEXT, b"before")]
+
+
+def test_of_gateways_that_share_an_engine_one_is_enough(gateways: Gateways) -> None:
+    one, two = links("one", "two")
+    out = outlet([one, two], shared=True)
+    out.send([publish(), publish(exclude="two-17"), publish(exclude="elsewhere-5")])
+    out.send([publish(exclude="one-3")])
+    found = [(each.exclude, each.left_out) for each in said(one)]
+    assert found == [(0, ""), (0, "two-17"), (0, "elsewhere-5"), (3, "")]
+    assert said(two) == gateways.sent == []

@@ -1,58 +1,48 @@
-// A room, over the browser's own WebSocket.
+// A room, over the client of django-ws: it comes back by itself, and has missed nothing.
 
+import { Socket } from "../django_ws/client.js";
 import { setSign } from "../showcase/sign.js";
 
-const AGAIN = 1000; // milliseconds until it connects again
-const WRITING = 3000; // for which somebody counts as writing
+const WRITING = 3000; // milliseconds for which somebody counts as writing
+const SIGNS = { connecting: "connecting", open: "connected", offline: "reconnecting", closed: "closed" };
 const REFUSED = { 4401: "Only for those who are logged in.", 4403: "You may not enter." };
 
-const { me, url } = document.getElementById("room").dataset;
+const { me, url, since } = document.getElementById("room").dataset;
 const form = document.getElementById("say");
 const writing = document.getElementById("writing");
 const messages = () => document.getElementById("messages");
 
-let socket;
+// Everything up to this position is in the page; what came since, the socket brings first.
+const socket = new Socket(url, { since: JSON.parse(since) });
 
-function connect() {
-    // Everything up to this position is in the page.
-    const { group, offset, epoch } = messages().dataset;
-    const since = { group, offset: Number(offset), epoch };
-    // With the client of django-ws, which comes back by itself: new Socket(url, { since })
-    socket = new WebSocket(`${url}?${new URLSearchParams(since)}`);
-    for (const [name, run] of Object.entries(events)) socket.on?.(name, run);
-    socket.onopen = () => {
-        setSign("connected");
-        messages().scrollTop = messages().scrollHeight;
-    };
-    socket.onmessage = ({ data }) => {
-        const said = JSON.parse(data);
-        // A plain WebSocket gets named events as messages, too.
-        if (said.event) events[said.event]?.(...said.args);
-        else show(said);
-    };
-    socket.onclose = ({ code }) => {
-        forgetPeople();
-        if (code in REFUSED) return refuse(REFUSED[code]);
-        setSign("reconnecting");
-        setTimeout(again, AGAIN * (0.75 + Math.random() / 2));
-    };
-}
+socket.onmessage = ({ data }) => show(JSON.parse(data));
+socket.addEventListener("statechange", ({ state }) => setSign(SIGNS[state]));
+socket.addEventListener("open", () => {
+    messages().scrollTop = messages().scrollHeight;
+});
+socket.addEventListener("resume", ({ recovered }) => {
+    if (!recovered) load();
+});
+socket.onclose = ({ code }) => {
+    document.getElementById("people").replaceChildren();
+    if (code in REFUSED) refuse(REFUSED[code]);
+};
 
-/** Connect from what the room is by now: what came meanwhile, a plain WebSocket has missed. */
-async function again() {
-    try {
-        const response = await fetch(location.href);
-        if (!response.ok) throw new Error(response.statusText);
-        const page = new DOMParser().parseFromString(await response.text(), "text/html");
-        messages().replaceWith(page.getElementById("messages"));
-        connect();
-    } catch {
-        setTimeout(again, 2 * AGAIN);
-    }
+/** It was away for too long: take what was said from the page as it is by now. */
+async function load() {
+    const response = await fetch(location.href);
+    if (!response.ok) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const loaded = page.getElementById("messages");
+    const newest = Number(loaded.lastElementChild?.id.slice("message-".length) ?? 0);
+    // The socket may have been faster with the newest.
+    const newer = [...messages().children].filter((line) => Number(line.id.slice("message-".length)) > newest);
+    loaded.append(...newer);
+    messages().replaceWith(loaded);
+    messages().scrollTop = messages().scrollHeight;
 }
 
 function refuse(why) {
-    setSign("closed");
     messages().replaceChildren();
     form.hidden = true;
     const words = document.getElementById("refused");
@@ -81,7 +71,7 @@ function show({ id, author, text, deleted }) {
 form.addEventListener("submit", (event) => {
     event.preventDefault();
     const { text } = form.elements;
-    if (!text.value.trim() || socket.readyState !== WebSocket.OPEN) return;
+    if (!text.value.trim()) return;
     socket.send(JSON.stringify({ text: text.value }));
     text.value = "";
     toldAt = -Infinity;
@@ -90,32 +80,28 @@ form.addEventListener("submit", (event) => {
 // ---------------------------------------------------------------- who is there, who is writing
 
 const people = new Map(); // names by user; by connection, for guests
-const left = new Set(); // who has left before the list came
 const writers = new Map(); // timers by name
 let toldAt = -Infinity;
 
-const events = {
-    join: (who) => {
-        left.delete(key(who));
-        people.set(key(who), who.info.name);
-        showPeople();
-    },
-    leave: (who) => {
-        left.add(key(who));
-        people.delete(key(who));
-        showPeople();
-    },
-    people: (list) => {
-        for (const who of list) if (!left.has(key(who))) people.set(key(who), who.info.name);
-        showPeople();
-    },
-    writing: (name) => {
-        if (name === me) return; // another tab of ours
-        clearTimeout(writers.get(name));
-        writers.set(name, setTimeout(stopWriting, WRITING, name));
-        showWriters();
-    },
-};
+socket.on("join", (who) => {
+    people.set(key(who), who.info.name);
+    showPeople();
+});
+socket.on("leave", (who) => {
+    people.delete(key(who));
+    showPeople();
+});
+socket.on("people", (list) => {
+    people.clear();
+    for (const who of list) people.set(key(who), who.info.name);
+    showPeople();
+});
+socket.on("writing", (name) => {
+    if (name === me) return; // another tab of ours
+    clearTimeout(writers.get(name));
+    writers.set(name, setTimeout(stopWriting, WRITING, name));
+    showWriters();
+});
 
 const key = (who) => who.user || who.id;
 
@@ -127,12 +113,6 @@ function showPeople() {
         return item;
     });
     document.getElementById("people").replaceChildren(...items);
-}
-
-function forgetPeople() {
-    people.clear();
-    left.clear();
-    document.getElementById("people").replaceChildren();
 }
 
 function stopWriting(name) {
@@ -147,9 +127,7 @@ function showWriters() {
 
 form.elements.text.addEventListener("input", () => {
     const now = performance.now();
-    if (now - toldAt < WRITING / 2 || socket.readyState !== WebSocket.OPEN) return;
+    if (now - toldAt < WRITING / 2 || socket.state !== "open") return;
     toldAt = now;
     socket.send(JSON.stringify({ writing: true }));
 });
-
-connect();

@@ -1,4 +1,4 @@
-"""Long polling: what waits for the next poll, and bodies at the pace that is allowed."""
+"""Long polling: what waits for the next poll, and who is gone."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ from typing import Protocol
 from ...wire.messages import TEXT
 from .context import Context
 from .engine import PROBING, Engine
-from .engineio import AGAIN, CLOSE, NOOP, PING, Packet, Payload, Violation, encode_payload
+from .engineio import AGAIN, CLOSE, NOOP, PING, Packet, encode_payload
+from .intake import Answer, Intake
 
-__all__ = ["Answer", "Poll", "Poller"]
+__all__ = ["Poll", "Poller"]
 
 #: Seconds by which an answer waits for more that may come with it.
 GATHER = 0.01
 
-#: Packets of a body that are handled in one turn of the loop.
-TURN = 64
-
 #: Packets of an answer: python-engineio's client breaks off over more (its ``max_decode_packets``).
 MAX_ANSWER = 16
-
-#: Gets the body of the answer; None: the request is refused.
-Answer = Callable[[bytes | None], None]
 
 
 class Poll(Protocol):
@@ -80,10 +75,7 @@ class Poller:
         self._answered: Poll | None = None
         #: Bytes that it had not taken when it was pinged.
         self._left = 0
-        self._payload: Payload | None = None
-        self._done: Answer | None = None
-        self._full = False
-        self._due = 0.0
+        self._intake = Intake(context, engine, self.too_big)
         self._answering: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         context.counters["connections_opened"] += 1
@@ -101,10 +93,7 @@ class Poller:
         self.heard = True
         self._poll = poll
         context = self._context
-        now = context.loop.time()
-        self._due = max(self._due, now)
-        early = self._due - now - context.ahead
-        self._due += context.interval
+        early = self._intake.charge()
         if early > 0 and not self._closing:
             context.counters["throttled"] += 1
             self._answering = context.loop.call_later(early, self._serve)
@@ -141,46 +130,12 @@ class Poller:
 
     def post(self, body: bytes, done: Answer) -> None:
         """A client sends packets; the answer comes once they are taken."""
-        if self._payload is not None:
+        if self._intake.busy:
             self._engine.fail("two bodies at once")
             done(None)
             return
         self.heard = True
-        self._payload, self._done = Payload(body), done
-        self._work()
-
-    def _work(self) -> None:
-        context, engine = self._context, self._engine
-        now = context.loop.time()
-        self._due = max(self._due, now)
-        turn = TURN
-        while (payload := self._payload) is not None and not self._full:
-            if self._due - now > context.ahead:
-                context.counters["throttled"] += 1
-                context.loop.call_later(self._due - now - context.ahead, self._work)
-                return
-            if not turn:
-                context.loop.call_soon(self._work)
-                return
-            turn -= 1
-            self._due += context.interval
-            try:
-                packet = payload.read()
-            except Violation as violation:
-                engine.fail(str(violation))
-                return
-            if packet is None:
-                self._answer_body(b"ok")
-            elif len(packet[1]) > context.max_size:
-                self.too_big()
-            elif not engine.receive(*packet) and self._payload is not None:
-                context.counters["window_full"] += 1
-                self._full = True
-
-    def _answer_body(self, answer: bytes | None) -> None:
-        done, self._done, self._payload = self._done, None, None
-        if done is not None:
-            done(answer)
+        self._intake.take(body, done)
 
     # ------------------------------------------------------------------ as a carrier
 
@@ -235,12 +190,12 @@ class Poller:
         """
         if self._closing:
             return
-        by_client = code == 1000 and self._payload is not None
+        by_client = code == 1000 and self._intake.busy
         broken = code in (1002, 1008)
         if by_client or code not in AGAIN:
             self._keep(TEXT, NOOP if by_client else CLOSE)
         self._end(code, reason)
-        self._answer_body(None if broken else b"ok")
+        self._intake.answer(None if broken else b"ok")
         self._flush()
         if by_client or broken or not self._packets:
             self._release()
@@ -254,7 +209,7 @@ class Poller:
         if not self._closing:
             self._packets = deque() if code in AGAIN else deque([(TEXT, CLOSE)])
             self._end(code, reason)
-            self._answer_body(None)
+            self._intake.answer(None)
             self._flush()
         self._release()
 
@@ -269,9 +224,7 @@ class Poller:
 
     def resume(self) -> None:
         """Go on with the body."""
-        if self._full:
-            self._full = False
-            self._context.loop.call_soon(self._work)
+        self._intake.resume()
 
     def upgrade(self) -> list[Packet]:
         """A WebSocket carries the engine from now on; returns what is left to be sent."""
@@ -286,7 +239,7 @@ class Poller:
     @property
     def busy(self) -> bool:
         """Whether a body is in hand, which must come before anything on another way."""
-        return self._payload is not None
+        return self._intake.busy
 
     def make_way(self) -> None:
         """End the poll that waits: the client tries a WebSocket."""

@@ -62,10 +62,10 @@ _HEAD = re.compile(
     rb"(?:(/[^,]{0,%d})(?:,|\Z))?"
     rb"([0-9]{0,%d})" % (len(str(MAX_ATTACHMENTS)), MAX_PATH - 1, MAX_ID)
 )
-#: The name of an event, and whether arguments follow. The JSON was checked before.
-_NAME = re.compile(rb'\[\s*("(?:[^"\\]|\\.)*")\s*([,\]])', re.DOTALL)
+_KINDS = tuple(Kind)
 
 _json: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
+_array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _name: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 to_json = msgspec.json.Encoder().encode
 
@@ -151,8 +151,8 @@ def _parse(data: bytes) -> tuple[Packet, int]:
     head = _HEAD.match(data)
     if head is None:
         raise Violation("no Socket.IO packet")
-    kind = Kind(data[0] - 0x30)
-    count, path, number = head.group(2, 3, 4)
+    kind = _KINDS[data[0] - 0x30]
+    _, count, path, number = head.groups()
     if (count is not None) != (kind >= Kind.BINARY_EVENT):
         raise Violation("attachments where none belong, or none where some do")
     attachments = int(count or 0)
@@ -170,11 +170,11 @@ def _parse(data: bytes) -> tuple[Packet, int]:
     elif kind is Kind.CONNECT_ERROR:
         raise Violation("CONNECT_ERROR is the server's")
     else:
-        _check(rest, b"[")
         packet.id = number
         if kind is Kind.ACK or kind is Kind.BINARY_ACK:
             if not number:
                 raise Violation("an acknowledgement of nothing")
+            _check(rest, b"[")
             packet.kind, packet.data = Kind.ACK, rest
         else:
             packet.kind = Kind.EVENT
@@ -194,16 +194,17 @@ def _check(data: bytes, first: bytes) -> None:
 
 def _split(data: bytes) -> tuple[str, bytes]:
     """An event's name and its arguments."""
-    match = _NAME.match(data)
-    if match is None:
-        raise Violation("an event without a name")
     try:
-        name = _name.decode(match[1])
-    except msgspec.DecodeError:
+        parts = _array.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        raise Violation("an event that is no JSON array") from None
+    try:
+        name = _name.decode(parts[0])
+    except (msgspec.DecodeError, IndexError):
         raise Violation("an event without a name") from None
     if name in _RESERVED:
         raise Violation("a reserved name")
-    return name, b"[" + data[match.end() :] if match[2] == b"," else b"[]"
+    return name, b"[" + b",".join(parts[1:]) + b"]"
 
 
 # -------------------------------------------------------------------- towards clients, as frames

@@ -7,9 +7,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import cast
-from urllib.parse import parse_qs, urlsplit
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPMessageDelegate
@@ -20,13 +18,15 @@ from ...wire.messages import TEXT, Accept
 from ..clients.context import Context, Session
 from ..clients.engine import POLLING, WEBSOCKET, Engine
 from ..clients.engineio import max_body, opening
-from ..clients.namespaces import EventSession, Namespaces
+from ..clients.namespaces import Namespaces
 from ..clients.polling import Poller
 from ..clients.raw import RawClient
 from ..clients.websocket import Probe, WebSocket
 from ..logs import Journal
 from .admission import Admission
 from .answers import Answers
+from .doors import Doors
+from .engine_queries import origin_of, parse
 from .handing_over import hand_over
 from .handshake import Opening, negotiate
 from .polling import Exchange
@@ -39,50 +39,12 @@ __all__ = ["EngineIO"]
 
 _PATH = re.compile(r"/(?:socket\.io/?|engine\.io/?(?:(?<=/)(\w+)/?)?)")
 
-#: Parameters of a query that are looked at.
-_FIELDS = 16
-
-_BAD_QUERY = Refusal(
-    400,
-    "refused_handshake",
-    "This is no request of Engine.IO 4.",
-    "It needs EIO=4 and transport=polling or transport=websocket.",
-)
 _BAD_METHOD = Refusal(400, "refused_handshake", "A session begins with GET.")
 # Nobody's mistake: so a client learns that a session has ended.
 _UNKNOWN = Refusal(400, "", "There is no such session.")
 _NO_LENGTH = Refusal(411, "refused_body", "The body needs a Content-Length.")
 _TOO_LONG = Refusal(413, "refused_body", "The body of this request is too long.")
 _NO_BODY = Refusal(413, "refused_body", "There is nothing here that takes a body.")
-
-
-@dataclass(frozen=True)
-class _Query:
-    transport: str
-    sid: str
-
-
-def _parse(request: Request) -> _Query | Refusal:
-    try:
-        fields = parse_qs(request.query, max_num_fields=_FIELDS)
-    except ValueError:
-        return _BAD_QUERY
-    transport = fields.get("transport", [""])[-1]
-    wanted = "websocket" if request.is_upgrade else "polling"
-    if fields.get("EIO", [""])[-1] != "4" or transport != wanted:
-        return _BAD_QUERY
-    return _Query(transport, fields.get("sid", [""])[-1])
-
-
-def _origin(request: Request) -> str | None:
-    """Where a page comes from whose browser sends no Origin: with a GET to its own."""
-    if request.method == "GET":
-        if request.headers.get("Sec-Fetch-Site") == "same-origin":
-            return f"{request.scheme}://{request.headers.get('Host', '')}"
-        if referer := request.headers.get("Referer"):
-            parts = urlsplit(referer)
-            return f"{parts.scheme}://{parts.netloc}"
-    return None
 
 
 class EngineIO:
@@ -122,6 +84,7 @@ class EngineIO:
         self.limits = limits
         self._debug = debug
         self._numbers = itertools.count(1)
+        self._doors = Doors(routes, admission, answers, journal, context.loop)
         #: Sessions that are polled for; each counts as a socket does.
         self._polled: dict[str, tuple[Engine, Poller]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,14 +101,15 @@ class EngineIO:
             Who takes its body; None if there is none to be read.
         """
         label = self._journal.label(request.client[0], request.path)
-        query = _parse(request)
-        refusal = self._admission.check(request, _origin(request))
-        if refusal is None and isinstance(query, Refusal):
-            refusal = query
+        query = parse(request)
+        refusal = self._admission.check(request, origin_of(request))
+        if isinstance(query, Refusal):
+            self.answers.refuse(self._detach(connection), label, refusal or query)
+            return None
         if refusal is None and request.method != "POST" and request.length != 0:
             refusal = _NO_BODY
-        if refusal is not None or isinstance(query, Refusal):
-            self.answers.refuse(self._detach(connection), label, refusal or _BAD_QUERY)
+        if refusal is not None:
+            self.answers.refuse(self._detach(connection), label, refusal)
         elif request.is_upgrade:
             self._upgrade(self._detach(connection), request, label, query.sid)
         else:
@@ -352,71 +316,16 @@ class EngineIO:
         Namespaces(
             self._context,
             engine,
-            _Doorman(self, request),
+            self._doors.door(request),
             deadline=self.limits.handshake_timeout,
             patience=self.limits.idle_timeout,
             sid=lambda: secrets.token_urlsafe(18),
         )
 
-    def ask(
-        self, namespaces: Namespaces, request: Request, path: str, auth: bytes
-    ) -> Callable[[], None]:
-        """See :class:`..clients.namespaces.Doorman`."""
-        ended: asyncio.Future[bool] = self._context.loop.create_future()
-        self._spawn(self._ask(namespaces, request, path, auth, ended))
-        return lambda: None if ended.done() else ended.set_result(True)
-
-    async def _ask(
-        self,
-        namespaces: Namespaces,
-        request: Request,
-        path: str,
-        auth: bytes,
-        ended: asyncio.Future[bool],
-    ) -> None:
-        if ended.done():
-            return
-        found = self._routes.by_name(path)
-        session = (
-            self._admission.begin(request, found, auth=auth, kind="socketio")
-            if found is not None
-            else None
-        )
-        if session is None or (isinstance(session, Refusal) and session.status == 404):
-            namespaces.refused(path, "Invalid namespace", 0)
-            return
-        verdict: Accept | Refusal | None
-        if isinstance(session, Refusal):
-            verdict = session
-        else:
-            verdict = await self._admission.verdict(session, ended)
-            if ended.done() and ended.result():
-                verdict = None  # it left in the same turn
-        if isinstance(verdict, Accept) and not isinstance(session, Refusal):
-            namespaces.accepted(path, cast(EventSession, session))
-            return
-        if not isinstance(session, Refusal):
-            session.disconnected(1006, "")
-        if isinstance(verdict, Refusal):
-            label = self._journal.label(request.client[0], path)
-            self.answers.note(label, verdict)
-            namespaces.refused(path, verdict.reason or verdict.message, verdict.status)
-
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class _Doorman:
-    """Asks for admission as the request did that began the session."""
-
-    def __init__(self, engines: EngineIO, request: Request) -> None:
-        self._engines = engines
-        self._request = request
-
-    def admit(self, namespaces: Namespaces, path: str, auth: bytes) -> Callable[[], None]:
-        return self._engines.ask(namespaces, self._request, path, auth)
 
 
 class _Nobody:

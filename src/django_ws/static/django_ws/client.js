@@ -376,6 +376,8 @@ export class Socket extends EventTarget {
             }
         });
         socket.onclose = mine((event) => this.#lost(event.code, event.reason, event.wasClean));
+        // A close with 1006 follows, but not in Node before 22.
+        socket.onerror = mine(() => this.#lost(1006));
         this.#after(CONNECT_TIMEOUT, () => this.#lost(SILENT));
         this.#become("connecting");
     }
