@@ -35,6 +35,9 @@ logger = logging.getLogger("django_ws.gateway.engine")
 TICK = 1.0
 QUIET = 1.0
 
+#: Seconds between looks after groups that have to wait for it.
+HEAL_PAUSE = 0.02
+
 #: Seconds in which each group that has members is kept from being forgotten.
 KEEP_ROUND = 1000.0
 
@@ -82,14 +85,14 @@ class Redis:
         self._said = float("-inf")
         self._lost = 0  # publications since the last line in the log
         self._published = False
+        self._healer: asyncio.TimerHandle | None = None
         self._ticked = loop.time()
         self._servers: Nodes | Servers
         self._servers = (Nodes if server.kind == "cluster" else Servers)(server, self, loop)
         ask = self._servers.call
         self._heard = Heard(options, calls, ask, self, counters)
         self._backlog = Backlog(room, self._heard.take, self._dropped, self.read, loop)
-        self._leases = Leases(incarnation, options, calls, ask, lambda: list(self._subscribed))
-        self._subscribed: dict[str, None] = {}
+        self._leases = Leases(incarnation, options, calls, ask, self._heard.all)
         self._spreads = Spreads(incarnation, calls, ask, self._apply, loop.time, counters)
         self._servers.subscribe(COMMON, self._inbox)
         self._heard.add(SPREAD, SPREADS)
@@ -131,13 +134,11 @@ class Redis:
             self._lost = 0
 
     def subscribe(self, group: str) -> None:
-        self._subscribed[group] = None
         self._heard.add(group, self._options(group))
         self._servers.subscribe(self._names.bucket(group), self._names.channel(group))
         self._leases.look(group)
 
     def unsubscribe(self, group: str) -> None:
-        self._subscribed.pop(group, None)
         self._heard.remove(group)
         self._servers.unsubscribe(self._names.bucket(group), self._names.channel(group))
 
@@ -245,9 +246,11 @@ class Redis:
         self._ticked = now
         self._leases.renew()
         self._heard.keep(TICK / KEEP_ROUND)
-        self._heard.heal()
+        self._heal()
 
     async def drain(self, seconds: float) -> None:
+        if self._away_since is not None:
+            return
         deadline = self._loop.time() + seconds
         self._servers.call(self._calls.end_lease(self._incarnation), lambda outcome: None)
         while not self._servers.idle and self._loop.time() < deadline:
@@ -255,6 +258,8 @@ class Redis:
 
     def close(self) -> None:
         self._backlog.close()
+        if self._healer is not None:
+            self._healer.cancel()
         self._servers.close()
 
     # ------------------------------------------------------------------ of the connections
@@ -313,8 +318,21 @@ class Redis:
         if self._published:
             self._published = False
             self._on_published()
-        if self._heard.ill and self._backlog.room:
+        if self._heard.ill and self._healer is None:
+            self._heal()
+
+    def _heal(self) -> None:
+        """Look after groups, as far as members take what they get, and go on with that."""
+        if self._backlog.room:
             self._heard.heal()
+        if self._healer is not None:
+            self._healer.cancel()
+            self._healer = None
+        if self._heard.ill:
+            self._healer = self._loop.call_later(HEAL_PAUSE, self._heal)
+        if self._published:
+            self._published = False
+            self._on_published()
 
     # ------------------------------------------------------------------ of what was heard
 
