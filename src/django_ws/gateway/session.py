@@ -266,6 +266,11 @@ class Session:
         return self.unacked[0].seq - 1 if self.unacked else self.seq
 
     @property
+    def acknowledges(self) -> bool:
+        """Whether its client says what it has."""
+        return self.wanted is not None
+
+    @property
     def lag(self) -> int:
         """Bytes of group messages that wait for the browser."""
         return self._outgoing.group_bytes if self._outgoing is not None else 0
