@@ -75,7 +75,7 @@ def test_examples_of_the_docs_have_the_right_types(heading: str) -> None:
     # Below tests/node, where the types of others are found.
     with tempfile.TemporaryDirectory(dir=TOOLS.parents[1], prefix=".docs-") as directory:
         example = Path(directory) / "example.js"
-        text = found[1].replace("/static/django_ws/client.min.js", str(client))
+        text = re.sub(r"\"(django-ws|/static/.*?)\"", f'"{client}"', found[1])
         example.write_text(text)
         globals_ = Path(directory) / "globals.d.ts"
         globals_.write_text("declare const htmx: { createWebSocket: (url: string) => WebSocket };")
