@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import cluster_soak
 from .faults import FAULTS, Report, run
 from .server import MODES, Project, Server
 
@@ -103,7 +104,14 @@ def main() -> int:
     parser.add_argument(
         "--fault", action="append", choices=FAULTS, help="only this one; may be repeated"
     )
+    parser.add_argument(
+        "--cluster", action="store_true", help="three machines around one Valkey instead"
+    )
+    parser.add_argument("--seed", type=int, help="of --cluster: makes the same faults again")
     options = parser.parse_args()
+    if options.cluster:
+        seed = options.seed if options.seed is not None else int(time.time())
+        return cluster_soak.main(options.minutes, seed, options.output)
     deadline = time.monotonic() + options.minutes * 60
     collected: dict[str, list[Report]] = {}
     failures = []
