@@ -85,7 +85,9 @@ class Page:
 
     def _note(self, kind: str, rest: list[object]) -> None:
         if kind == "m":
-            self.said.append(json.loads(str(rest[0])))
+            said = json.loads(str(rest[0]))
+            if isinstance(said, list):
+                self.said.append(said)
         elif kind in ("g", "h", "j"):
             _, offset, epoch, *more = rest
             assert isinstance(offset, int)
