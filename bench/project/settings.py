@@ -5,7 +5,8 @@ The environment says what the runner wants:
 ``BENCH_DIR``           where the database and the sockets are
 ``BENCH_STACK``         ``django_ws`` or ``channels``: each gets only its own app
 ``BENCH_LAYER``         ``none``, ``redis`` or ``pubsub``: the channel layer
-``BENCH_REDIS``         the server of the channel layer
+``BENCH_REDIS``         the server of the channel layer, or the engine
+``BENCH_ENGINE``        if gateways are to share that
 ``BENCH_DATABASE``      ``sqlite`` or ``postgres``
 ``BENCH_POSTGRES``      the directory of PostgreSQL's socket
 ``BENCH_SOCKETIO``      if clients of Socket.IO are to come
@@ -65,6 +66,8 @@ DJANGO_WS = {
     "MAX_CONNECTIONS_PER_IP": 20_000,
     # Raised, not switched off, where a scenario has one client send more than 1,000 messages/s.
     "MESSAGE_RATE": float(os.environ.get("BENCH_MESSAGE_RATE", "1000")),
+    "PROJECT": "bench",
+    **({"ENGINE": os.environ["BENCH_REDIS"]} if "BENCH_ENGINE" in os.environ else {}),
     "GROUPS": {"kept": {"history_size": 100, "history_ttl": 300}},
 }
 

@@ -105,7 +105,12 @@ class Results:
     def baseline(self, scenario: str) -> str:
         """What ratios in a scenario are against; empty if that was not measured."""
         servers = self.figures.get(scenario, {})
-        candidates = (BASELINE, "channels-sync-redis", "channels-async-redis")
+        candidates = (
+            BASELINE,
+            "channels-sync-redis",
+            "channels-async-redis",
+            "channels-two-redis",
+        )
         return next((name for name in candidates if name in servers), "")
 
     def save(self, path: Path) -> None:

@@ -346,6 +346,9 @@ SCENARIOS: dict[str, Scenario] = {
     "fan-kept-1000": Scenario(
         "Fan-out to 1,000, with a history", "kept", 1000, "last", _fan_out("kept", 1000)
     ),
+    "fan-two": Scenario(
+        "Fan-out to 1,000 at two servers", "two", 1000, "last", _fan_out("fan", 1000)
+    ),
     "publish": Scenario(
         "publish() in another process, one member",
         "fan",

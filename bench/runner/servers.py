@@ -31,6 +31,9 @@ IO = frozenset({"echo", "sleep", "fan", "connect"})
 OURS = ALL | {"kept", "members"}
 V1 = frozenset({"echo", "fan", "kept"})
 
+#: A group over two servers, which share a Valkey.
+TWO = frozenset({"two"})
+
 
 @dataclass(frozen=True)
 class Server:
@@ -86,6 +89,11 @@ def _ours_v1(label: str, *flags: str) -> Server:
     return replace(_ours(label, *flags), handlers=V1, v1=True)
 
 
+def _ours_two(label: str, *flags: str) -> Server:
+    ours = _ours(label, *flags, "--gateways", "2")
+    return replace(ours, handlers=TWO, environment={"BENCH_ENGINE": "1"}, redis=True)
+
+
 def _ours_io(label: str, *flags: str, quick: bool = True) -> Server:
     ours = _ours(label, *flags, quick=quick)
     return replace(ours, handlers=IO, environment={"BENCH_SOCKETIO": "1"}, io=True)
@@ -125,6 +133,11 @@ def _channels(
     )
 
 
+def _channels_two(label: str, layer: str) -> Server:
+    one = _channels(label, "async", _UVICORN, layer)
+    return replace(one, commands=one.commands * 2, handlers=TWO)
+
+
 _ECHO = frozenset({"echo"})
 
 SERVERS: dict[str, Server] = {
@@ -151,6 +164,11 @@ SERVERS: dict[str, Server] = {
     ),
     "channels-async-pubsub": _channels(
         "Channels async, uvicorn, channels_redis pub/sub", "async", _UVICORN, "pubsub"
+    ),
+    "django-ws-two": _ours_two("django-ws, pool, 2 gateways, Valkey", "--pool"),
+    "channels-two-redis": _channels_two("Channels async, 2 uvicorn, channels_redis", "redis"),
+    "channels-two-pubsub": _channels_two(
+        "Channels async, 2 uvicorn, channels_redis pub/sub", "pubsub"
     ),
     "uvicorn": Server("bare uvicorn", ((*_UVICORN, "peers.asgi_echo:application"),), _ECHO),
     "tornado": Server("bare Tornado", (("-m", "peers.tornado_echo", "{port}"),), _ECHO),

@@ -46,7 +46,7 @@ class HandlerTests(ChatTestCase):
 
     def test_writing_is_not_kept(self):
         with self.enter(name="bob") as client:
-            self.assertEqual(client.receive_json(), {"event": "people", "args": [[]]})
+            self.assertEqual(client.receive_json(), {"event": "people", "args": [[], "bob"]})
             client.send_json({"writing": True})
             self.assertEqual(client.receive_json(), {"event": "writing", "args": ["bob"]})
         self.assertFalse(Message.objects.exists())

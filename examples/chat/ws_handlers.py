@@ -19,7 +19,7 @@ class Chat(JsonWebSocketHandler):
         self.join(self.group)
         # Nothing is kept of this group.
         self.join(f"writing-{self.group}")
-        self.emit("people", [asdict(who) for who in presence(self.group)])
+        self.emit("people", [asdict(who) for who in presence(self.group)], self.name)
 
     def on_message(self, message):
         if text := message.get("text", "").strip():

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from . import conf
 from .options import Limits
+from .store.urls import parse
 from .transport.addresses import ipc_path
 
 __all__ = ["check_deployment"]
@@ -52,6 +53,7 @@ def check_deployment(app_configs: object = None, **kwargs: object) -> list[Check
         *_encryption(gateway.host, gateway.certfile, public),
         *_limits(gateway.limits),
         *_endpoints([gateway.push_socket, *settings.worker.sub_sockets]),
+        *_engine(gateway.engine),
     ]
     return [
         Warning(problem.message, hint=problem.hint, id=f"django_ws.{problem.id}")
@@ -126,6 +128,31 @@ def _endpoints(endpoints: list[str]) -> Iterator[conf.Problem]:
             f"The directory {directory} of PUSH_SOCKET or SUB_SOCKET can be written by others: "
             "they can take the paths before the project does, and keep it from starting.",
             "Use a directory that is the project's own, or leave both out.",
+        )
+
+
+def _engine(url: str) -> Iterator[conf.Problem]:
+    if not url:
+        return
+    server = parse(url)
+    if server.path or all(_is_loopback(host) for host, _ in server.addresses):
+        return
+    missing = [
+        words
+        for words, there in (
+            ("without encryption", server.tls is not None),
+            ("without looking whose certificate it is", server.tls is None or server.tls.verify),
+            ("without a password", server.password or (server.tls and server.tls.certfile)),
+        )
+        if not there
+    ]
+    if missing:
+        yield conf.Problem(
+            "W028",
+            f"ENGINE is another machine, {server}, {' and '.join(missing)}: whoever is on the way, "
+            "or can connect to it, reads and publishes what your users do.",
+            "Use rediss:// and a password. Where only your own machines can reach it, silence "
+            "this.",
         )
 
 

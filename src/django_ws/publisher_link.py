@@ -228,11 +228,15 @@ class Gateways:
             if _send(line, batches, gateway.deadline(started, NO_PATIENCE)) and line.stuck:
                 gateway.failed(started)
 
-    def ask(self, requests: Sequence[PublisherMessage], timeout: float) -> list[list[msgspec.Raw]]:
+    def ask(
+        self, requests: Sequence[PublisherMessage], timeout: float, first: int = 0
+    ) -> list[list[msgspec.Raw]]:
         """Have requests answered.
 
         Args:
             timeout: seconds for everything.
+            first: index of the gateway that is asked before the others, and alone if it answers
+                and they share an engine.
 
         Returns:
             By gateway, without those that are down, the values of the answers in the order of the
@@ -250,7 +254,7 @@ class Gateways:
         found: list[list[msgspec.Raw]] = []
         down: list[_Gateway] = []
         several = len(self._gateways) > 1
-        for gateway in self._gateways:
+        for gateway in (*self._gateways[first:], *self._gateways[:first]):
             line = gateway.line(number)
             # Who is at a gateway that is down need not be waited for while another one serves.
             patience = 0.0 if several and line.reached else PATIENCE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -52,10 +54,15 @@ def test_who_logs_out_in_one_tab_is_out_in_all(new_page: NewPage, demo: Demo) ->
     first, second = (
         open_page(page, f"{demo.url}/members/") for page in (bob, bob.context.new_page())
     )
+    open_room = open_page(bob.context.new_page(), f"{demo.url}/chat/open/")
+    expect(open_room.locator("#people li")).to_have_text(["bob"], timeout=TIMEOUT)
     open_page(ann, f"{demo.url}/members/")
     first.goto(f"{demo.url}/counter/")
     first.click("#logout")
     expect_refused(second)
+    # An open room goes on with a guest.
+    expect(open_room.locator("#people li")).to_have_text([re.compile("Guest")], timeout=TIMEOUT)
+    expect(open_room.locator("#link")).to_have_text("connected", timeout=TIMEOUT)
     # Another user's stays.
     expect(ann.locator("#people li")).to_have_text(["ann"], timeout=TIMEOUT)
     expect(ann.locator("#link")).to_have_text("connected")

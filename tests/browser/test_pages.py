@@ -22,6 +22,7 @@ PATHS = (
     "/members/",
     "/orders/",
     "/orders/htmx/",
+    "/socketio/",
 )
 
 

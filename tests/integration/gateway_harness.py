@@ -42,6 +42,7 @@ class FakeSession:
         self.registry = registry
         self.conn = conn
         self.handshake = handshake
+        self.address = handshake.client[0]
         self.verdict: asyncio.Future[Accept | Refuse] = asyncio.get_running_loop().create_future()
         self.client: Any = None
         self.received: list[tuple[int, bytes]] = []

@@ -323,6 +323,16 @@ def test_a_second_poll_ends_the_session() -> None:
         assert client.ended()
 
 
+def test_who_cancels_a_poll_sees_the_next_one_fail_whichever_is_read_first() -> None:
+    with serving() as server:
+        for _ in range(20):
+            with polled(server, RAW) as client:
+                client.begin_poll()
+                client._polls.sock.close()
+                with Client(server.port) as other:
+                    assert client.get(other)[0] == 400
+
+
 def test_a_second_body_ends_the_session() -> None:
     with serving() as server, polled(server, RAW) as client:
         server.registry.on_receive = lambda *_: False  # the first one stays in hand

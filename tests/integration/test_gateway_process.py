@@ -236,6 +236,7 @@ def test_alone_it_says_what_is_wrong_in_one_line(config: GatewayConfig, tmp_path
     wait_until(lambda: not list(tmp_path.glob("sub*.sock")))
 
 
+@pytest.mark.load
 def test_it_starts_fast_and_knows_no_django() -> None:
     began = time.monotonic()
     done = subprocess.run(

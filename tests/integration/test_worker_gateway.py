@@ -536,6 +536,7 @@ def test_connections_of_a_gateway_that_goes_are_closed_once(play: Play) -> None:
     play(scenario)
 
 
+@pytest.mark.load
 @pytest.mark.parametrize("whose", ["the worker's name", "names of their own"])
 def test_thousands_of_forged_hellos_disturb_nobody(play: Play, whose: str) -> None:
     async def scenario(stack: Stack) -> None:

@@ -125,7 +125,7 @@ class Command:
         """What it has written so far."""
         return self._output.read_text(errors="replace")
 
-    def until_output(self, pattern: str, seconds: float = 20.0) -> re.Match[str]:
+    def until_output(self, pattern: str, seconds: float = 30.0) -> re.Match[str]:
         """Wait until it has written something."""
 
         def look() -> re.Match[str] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from .cluster import Segment
 from .load import Session
-from .oracle import judge
+from .oracle import judge, judge_group
 
 pytestmark = pytest.mark.system
 
@@ -73,3 +74,31 @@ def test_a_message_after_on_close():
     journal = Journal([(1, 1)])
     journal._notes.append(["handled", "c", 1, 0.0, 2, 2])
     assert judge([Session("c", 2, [(1, 1), (2, 2)])], journal).unexplained == 1
+
+
+CONFIRMED = {("e", 6): "a", ("e", 7): "b", ("e", 8): "c"}
+
+
+@pytest.mark.parametrize(
+    ("segments", "expected"),
+    [
+        ([Segment(5, "e", ["a", "b", "c"])], {}),
+        ([Segment(6, "e", ["b", "c"])], {}),
+        ([Segment(5, "e", ["a", "b", "c", "unconfirmed"])], {"late": 1}),  # who is the other one
+        ([Segment(5, "e", ["a", "b"])], {"late": 1, "lost": 1}),
+        ([Segment(5, "e", ["a", "c"])], {"late": 1, "lost": 1, "misplaced": 1}),
+        ([Segment(5, "e", ["a", "a", "b", "c"])], {"late": 1, "misplaced": 2}),
+        ([Segment(5, "e", ["b", "a", "c"])], {"misplaced": 2}),
+        ([Segment(5, "e", ["a"]), Segment(20, "f", [])], {}),  # another memory
+    ],
+)
+def test_groups(segments, expected):
+    whole = [Segment(5, "e", ["a", "b", "c"])]
+    verdict = judge_group({"whole": whole, "one": segments}, CONFIRMED)
+    found = {
+        name: value
+        for name, value in vars(verdict).items()
+        if value and name not in ("published", "heard", "details")
+    }
+    assert found == expected
+    assert bool(verdict.wrong()) == bool(expected)

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
 from .clients import Client
+from .envelopes import EnvelopeClient
 from .server import MODES, Command, Project, Server, free_port, until
 
 pytestmark = pytest.mark.system
@@ -39,6 +41,8 @@ SETTINGS = {
     },
 }
 
+BACKENDS = ["django.contrib.auth.backends.ModelBackend", "members.models.Anybody"]
+
 #: Runs what it is told, one line of JSON after the other.
 LOOP = """
 import json, sys
@@ -49,18 +53,21 @@ for line in sys.stdin:
 """
 
 PRELUDE = """
-from django.contrib.auth.models import Group, Permission, User
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client
 from django_ws.auth import make_ticket
 clients = {}
-def login(name, which):
-    user, _ = User.objects.get_or_create(username=name)
+User = get_user_model()
+def login(name, which, backend=None):
+    user, _ = User.objects.get_or_create(**{User.USERNAME_FIELD: name})
     client = clients[which] = Client()
-    client.force_login(user)
+    client.force_login(user, backend or settings.AUTHENTICATION_BACKENDS[0])
     return client.session.session_key
-may_add = Permission.objects.get(codename="add_user")
+may_add = Permission.objects.filter(codename="add_user").first()
 """
 
 LOGGED_OUT = (4401, "logged out")
@@ -99,12 +106,12 @@ class Shell:
 
 
 @contextlib.contextmanager
-def serve(directory, *flags: str, **options: object) -> Iterator[Server]:
+def serve(directory, *flags: str, settings=SETTINGS, **options: object) -> Iterator[Server]:
     """A server with two workers, whose ``shell`` is a shell beside it."""
     project = Project(directory)
     own = {"ALLOW_MISSING_ORIGIN": True, "SUB_SOCKET": project.flags[3], **options}
-    (project.directory / "local.json").write_text(json.dumps({**SETTINGS, "DJANGO_WS": own}))
-    project.run("migrate", "--verbosity=0")
+    (project.directory / "local.json").write_text(json.dumps({**settings, "DJANGO_WS": own}))
+    project.run("migrate", "--run-syncdb", "--verbosity=0")
     try:
         server = Server(project, "--workers=2", *flags)
         with Shell(project) as server.shell:
@@ -138,8 +145,8 @@ class People:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def session(self, which: str) -> str:
-        key = self.shell.run(f"result = login({self.name!r}, {which!r})")
+    def session(self, which: str, backend: str | None = None) -> str:
+        key = self.shell.run(f"result = login({self.name!r}, {which!r}, {backend!r})")
         assert isinstance(key, str)
         return key
 
@@ -150,7 +157,7 @@ class People:
 
     def change(self, code: str) -> None:
         """Change ``user`` in the shell."""
-        self.shell.run(f"user = User.objects.get(username={self.name!r}); {code}")
+        self.shell.run(f"user = User.objects.get_by_natural_key({self.name!r}); {code}")
 
 
 @pytest.fixture
@@ -187,6 +194,31 @@ def test_a_hook_that_waits_ends_with_the_logout(people):
 
 @pytest.mark.parametrize(
     "change",
+    ["clients['here'].logout()", "User.objects.filter(username={name!r}).delete()"],
+    ids=["logout", "delete"],
+)
+def test_a_parked_session_ends_with_the_logout(people, change):
+    """Its browser is away at the moment, and cannot come back to it."""
+    server, key = people.server, people.session("here")
+    cookie = {"Cookie": f"sessionid={key}"}
+    who = f"parked {people.name}"
+    query = f"&who={quote(who)}"  # other clients have the same names
+    client = EnvelopeClient(server, "person", query).begin(additional_headers=cookie)
+    client.send("who")
+    assert client.next() == ["m", f"who {people.name}  False"]
+    client.cut()
+    assert server.project.journal("close", who=who) == []
+    people.shell.run(change.format(name=people.name))
+    until(lambda: server.project.journal("close", who=who), 1.0)
+    (note,) = server.project.journal("close", who=who)
+    assert note[-1] == 4401
+    client.open(additional_headers=cookie)
+    client.hello(token=client.token, had=client.had)
+    assert client.closed() == 4401
+
+
+@pytest.mark.parametrize(
+    "change",
     [
         "user.set_password('new'); user.save()",
         "user.is_active = False; user.save(update_fields=['is_active'])",
@@ -203,9 +235,8 @@ def test_what_closes_all_of_a_user(people, change):
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_one_that_a_worker_took_over_is_known_as_well(people, which):
-    """The worker that had let it in is killed."""
+    """The worker that had let it in is killed. No message before that: it could be in flight."""
     client = people.connect(people.session("here"))
-    client.ask("who")
     victims = people.server.workers()
     victims[which].kill()
     until(lambda: len({*people.server.workers()} - {*victims}) == 1)
@@ -301,11 +332,53 @@ def test_a_new_password_by_the_page(people):
     assert people.connect(key).ask("back") == f"back {people.name}  False"
 
 
+# ---------------------------------------------------------------- other users, other sessions
+
+
+@pytest.mark.parametrize("engine", ["cached_db", "file", "cache"])
+def test_a_user_model_and_backends_of_the_projects_own(tmp_path, engine):
+    (tmp_path / "kept").mkdir()
+    settings = {
+        **SETTINGS,
+        "INSTALLED_APPS": [*SETTINGS["INSTALLED_APPS"], "members"],
+        "AUTH_USER_MODEL": "members.Member",
+        "AUTHENTICATION_BACKENDS": BACKENDS,
+        "SESSION_ENGINE": f"django.contrib.sessions.backends.{engine}",
+        "SESSION_FILE_PATH": str(tmp_path / "kept"),
+        "CACHES": {
+            "default": {
+                "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+                "LOCATION": str(tmp_path / "kept"),
+            }
+        },
+    }
+    with serve(tmp_path, "--pool", settings=settings) as server:
+        with People(server) as people:
+            gone = people.connect(people.session("gone"))
+            clients = [people.connect(people.session(each, each)) for each in BACKENDS]
+            for client in clients:
+                assert client.ask("who") == f"who {people.name}  False"
+            people.shell.run("clients['gone'].logout()")
+            assert closed_soon(gone) == [LOGGED_OUT]
+            people.change("user.first_name = 'Ann'; user.save()")
+            assert {client.receive(1) for client in clients} == {f"1 {people.name} Ann False"}
+            people.change("user.is_active = False; user.save()")
+            assert closed_soon(*clients) == [LOGGED_OUT] * 2
+        with People(server) as people:
+            clients = [people.connect(people.session(each, each)) for each in BACKENDS]
+            people.change("user.set_password('new'); user.save()")
+            assert closed_soon(*clients) == [LOGGED_OUT] * 2
+            client = people.connect(people.session("again"))
+            people.change("user.delete()")
+            assert closed_soon(client) == [LOGGED_OUT]
+
+
 # ---------------------------------------------------------------- by one's own look
 
 
-def test_what_no_signal_tells_is_found_and_never_all_at_once(tmp_path):
-    with serve(tmp_path, "--pool", REVALIDATE=2) as server, People(server) as people:
+@pytest.mark.parametrize("mode", ["pool", "multiprocess"])
+def test_what_no_signal_tells_is_found_and_never_all_at_once(tmp_path, mode):
+    with serve(tmp_path, f"--{mode}", REVALIDATE=2) as server, People(server) as people:
         clients = [people.connect(people.session(str(number))) for number in range(12)]
         for client in clients:  # the first look does not know whether anything has changed
             assert client.receive(4) == f"1 {people.name}  False"

@@ -170,6 +170,8 @@ def test_who_publishes_takes_part_where_others_can() -> None:
     assert "django-ws-pool" in taking_part
     assert "channels-async-pubsub" in taking_part
     assert not {"socketio", "send-loop", "channels-sync-uvicorn"} & set(taking_part)
+    two = [name for name in SERVERS if SCENARIOS["fan-two"].applies(name)]
+    assert two == ["django-ws-two", "channels-two-redis", "channels-two-pubsub"]
     assert not SCENARIOS["chatty"].applies("django-ws-pool-v1")
     assert SCENARIOS["fan-kept-1000"].applies("django-ws-pool-v1")
 

@@ -47,6 +47,12 @@ def found(settings: LazySettings, tmp_path: Path, **ours: Any) -> list[str]:
         ({"MAX_CONNECTIONS_PER_USER": 0}, []),
         ({"SUB_SOCKET": "tcp://127.0.0.1:5000"}, ["W026"]),
         ({"PUSH_SOCKET": "ipc:///tmp/ws_push"}, ["W027"]),
+        ({"ENGINE": "redis://127.0.0.1:6379/0"}, []),
+        ({"ENGINE": "unix:///run/valkey.sock"}, []),
+        ({"ENGINE": "redis://:secret@10.0.0.1"}, ["W028"]),
+        ({"ENGINE": "rediss://10.0.0.1"}, ["W028"]),
+        ({"ENGINE": "rediss://:secret@10.0.0.1"}, []),
+        ({"ENGINE": "rediss://:secret@10.0.0.1?ssl_cert_reqs=none"}, ["W028"]),
         ({"MESSAGE_RATE": "many"}, []),  # an error, but of other checks
     ],
     ids=str,

@@ -17,6 +17,8 @@ __all__ = ["Laggard", "Laggards"]
 LOOK = 0.02
 #: Seconds without any progress after which nobody is waited for.
 PATIENCE = 0.2
+#: The same for who makes progress by what its client says: that has to come through the network.
+REMOTE_PATIENCE = 1.0
 #: What a browser has to read while it is waited for, in bytes per second, after the first second.
 PACE = 1024 * 1024
 
@@ -28,6 +30,7 @@ class Laggard(Protocol):
         lag: bytes of group messages that wait for its browser.
         behind: whether these are more than may be.
         backlog: bytes that its connection has; they change only by its reading while it lags.
+        acknowledges: that shows by what its client says, and not by what the kernel takes.
     """
 
     @property
@@ -36,6 +39,8 @@ class Laggard(Protocol):
     def behind(self) -> bool: ...
     @property
     def backlog(self) -> int: ...
+    @property
+    def acknowledges(self) -> bool: ...
     def too_slow(self) -> None: ...
 
 
@@ -127,4 +132,5 @@ class Laggards:
 def _is_too_slow(watch: _Watch, laggard: Laggard, now: float) -> bool:
     """Whether a browser has read nothing lately, or too little since it is waited for."""
     read = watch.first - laggard.backlog - laggard.lag
-    return now - watch.moved > PATIENCE or now - watch.since > 1.0 + read / PACE
+    patience = REMOTE_PATIENCE if laggard.acknowledges else PATIENCE
+    return now - watch.moved > patience or now - watch.since > 1.0 + read / PACE

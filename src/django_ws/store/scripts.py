@@ -41,31 +41,42 @@ end
 
 # KEYS: meta, history, epoch; ARGV: now, an epoch for a new memory, milliseconds to keep an offset,
 # seconds to keep an epoch.
-_GROUP = """
+_EPOCH = """
 local epoch = redis.call('GET', KEYS[3])
 if not epoch then
   epoch = ARGV[2]
   redis.call('SET', KEYS[3], epoch, 'EX', ARGV[4])
 end
-local offset = redis.call('HGET', KEYS[1], 'o')
-local start = redis.call('HGET', KEYS[1], 's')
-if not offset then
-  offset, start = now, now
+local function begin()
   redis.call('HSET', KEYS[1], 'o', now, 's', now)
   redis.call('DEL', KEYS[2])
   redis.call('EXPIRE', KEYS[3], ARGV[4])
 end
 """
 
+_GROUP = """
+local offset = redis.call('HGET', KEYS[1], 'o')
+if not offset then
+  offset = now
+  begin()
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+"""
+
 # Further KEYS: channel; ARGV: history_size, history_ttl (ms), head, body.
 PUBLISH = _script(
     _NOW,
-    _GROUP,
+    _EPOCH,
     """
-offset = redis.call('HINCRBY', KEYS[1], 'o', 1)
+local offset = redis.call('HINCRBY', KEYS[1], 'o', 1)
+if offset == 1 then
+  begin()
+  offset = redis.call('HINCRBY', KEYS[1], 'o', 1)
+end
 local entry = string.format('%.0f', offset) .. ' ' .. now .. ' ' .. epoch .. ARGV[7] .. ARGV[8]
-redis.call('RPUSH', KEYS[2], entry)
-redis.call('LTRIM', KEYS[2], -tonumber(ARGV[5]), -1)
+if redis.call('RPUSH', KEYS[2], entry) > tonumber(ARGV[5]) then
+  redis.call('LTRIM', KEYS[2], -tonumber(ARGV[5]), -1)
+end
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local heard = redis.call('SPUBLISH', KEYS[4], entry)
@@ -75,19 +86,18 @@ return {offset, epoch, heard}
 
 POSITION = _script(
     _NOW,
+    _EPOCH,
     _GROUP,
-    """
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return {tonumber(offset), epoch}
-""",
+    "return {tonumber(offset), epoch}",
 )
 
 # Further ARGV: history_ttl (ms), offset and epoch of the position (empty without), limit, bytes.
 HISTORY = _script(
     _NOW,
+    _EPOCH,
     _GROUP,
     """
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local start = tonumber(redis.call('HGET', KEYS[1], 's'))
 local last, count = tonumber(offset), redis.call('LLEN', KEYS[2])
 local oldest = tonumber(now) - tonumber(ARGV[5]) * 1000
 while count > 0 do
@@ -103,7 +113,7 @@ local known = since and ARGV[7] == epoch and since >= 0 and since <= last
 local found, complete = {}, 0
 local from, to, step = count - 1, math.max(0, count - limit), -1
 if known then
-  if since >= first and since >= tonumber(start) then complete = 1 end
+  if since >= first and since >= start then complete = 1 end
   from = math.max(0, since - first)
   to, step = math.min(count, from + limit) - 1, 1
 end

@@ -16,6 +16,7 @@ from django.utils.functional import SimpleLazyObject, cached_property, empty
 from .. import conf, tickets
 from ..wire.identity import session_digest
 from ..wire.messages import Handshake
+from .meta import meta
 from .session import session_class
 from .users import load_user, require_auth, session_user, user_id, user_key
 
@@ -79,7 +80,7 @@ class HandshakeRequest(HttpRequest):
         self._ticket = (source[1], source[2]) if len(source) == 3 else None
         self._stale = False  # the session's user may have changed since the hook read it
         self.method = "GET"
-        self.META = _meta(handshake)
+        self.META = meta(handshake)
         self.path = f"{self.META['SCRIPT_NAME']}{self.META['PATH_INFO']}"
         self.path_info = str(self.META["PATH_INFO"])
         self.resolver_match = None
@@ -286,36 +287,3 @@ def _found(session: SessionBase) -> tuple[str, str]:
     """Primary key of a session's user, and its key; empty if there is no such session any more."""
     user = session.get(_USER, "")  # reads it first
     return str(user), session.session_key or ""
-
-
-def _meta(handshake: Handshake) -> dict[str, object]:
-    # A web server in front may have taken the prefix off, or not.
-    prefix = conf.script_name()
-    info = handshake.path
-    if prefix and f"{info}/".startswith(f"{prefix}/"):
-        info = info.removeprefix(prefix)
-    meta: dict[str, object] = {
-        "REQUEST_METHOD": "GET",
-        "QUERY_STRING": handshake.query,
-        "SCRIPT_NAME": prefix,
-        "PATH_INFO": info,
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "SERVER_NAME": handshake.server[0],
-        "SERVER_PORT": str(handshake.server[1]),
-        "REMOTE_ADDR": handshake.client[0],
-        "REMOTE_HOST": handshake.client[0],
-        "REMOTE_PORT": handshake.client[1],
-        "wsgi.url_scheme": handshake.scheme,
-    }
-    headers: dict[str, str] = {}
-    for name, value in handshake.headers:
-        # "X_Y" and "X-Y" would be the same key: drop what only looks like the other.
-        if "_" in name:
-            continue
-        key = name.upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        separator = "; " if key == "HTTP_COOKIE" else ","
-        headers[key] = f"{headers[key]}{separator}{value}" if key in headers else value
-    meta.update(headers)
-    return meta

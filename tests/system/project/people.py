@@ -1,9 +1,11 @@
 """Handlers that know their user, and the pages that change it."""
 
 import urls  # noqa: F401  the converter of another handler
+from django.contrib.auth import get_user_model
 from django.contrib.auth import urls as auth_urls
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from django.urls import include, path
+from journal import note
 
 from django_ws import WebSocketHandler
 from django_ws.auth import login_required, permission_required
@@ -27,6 +29,9 @@ class Person(WebSocketHandler):
         self.state["changes"] = self.state.get("changes", 0) + 1
         self.send(f"{self.state['changes']} {self._told()}")
 
+    def on_close(self):
+        note("close", self.request.GET.get("who", ""), self.close_code)
+
     def _told(self):
         may = self.user.has_perm("auth.add_user")
         return f"{self.user.get_username()} {self.user.first_name} {may}"
@@ -44,7 +49,7 @@ class Token(Person):
     def authenticate(self):
         if "claims" in self.request.GET:
             return Claims(self.request.GET["claims"])
-        return User.objects.filter(pk=self.request.GET.get("user") or 0).first()
+        return get_user_model().objects.filter(pk=self.request.GET.get("user") or 0).first()
 
 
 class Claims(AnonymousUser):

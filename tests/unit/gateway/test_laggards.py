@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from django_ws.gateway.laggards import LOOK, PACE, PATIENCE, Laggards
+from django_ws.gateway.laggards import LOOK, PACE, PATIENCE, REMOTE_PATIENCE, Laggards
 from tests.unit.gateway.fakes import FakeLoop
 
 
@@ -15,6 +15,7 @@ class Browser:
         self.lag = 0
         self.behind = False
         self.backlog = 0
+        self.acknowledges = False
         self.closed = False
 
     def too_slow(self) -> None:
@@ -61,6 +62,18 @@ def test_who_reads_nothing_is_closed_soon(world: World) -> None:
     assert browser.closed
     assert not world.laggards
     assert (world.slow, world.free) == (1, 1)
+
+
+def test_what_is_acknowledged_has_to_come_through_the_network(world: World) -> None:
+    far, gone = Browser(), Browser()
+    for browser in (far, gone):
+        browser.acknowledges = True
+        world.lags(browser, 2 * PACE, backlog=PACE)
+    for _ in range(4):
+        world.pass_time(0.4)
+        far.backlog -= PACE // 4
+        assert gone.closed is (world.loop.now > 1000 + REMOTE_PATIENCE)
+    assert not far.closed
 
 
 @pytest.mark.parametrize(("rate", "closed"), [(1.1 * PACE, False), (0.5 * PACE, True)])

@@ -60,6 +60,7 @@ events = st.one_of(
         st.booleans(),
     ),
     st.builds(messages.Release, numbers),
+    st.builds(messages.Resume, numbers, numbers, blobs, texts),
     st.builds(
         messages.Restore,
         numbers,
@@ -98,6 +99,7 @@ replies = st.one_of(
     st.builds(messages.Info, numbers, blobs),
     st.builds(messages.Emit, numbers, texts, blobs, st.lists(blobs, max_size=2)),
     st.builds(messages.Reply, numbers, numbers, numbers, blobs, st.lists(blobs, max_size=2)),
+    st.builds(messages.Resumed, numbers, numbers, numbers, texts, st.booleans()),
     st.builds(messages.Publish, numbers, texts, st.integers(1, 2), blobs, texts, texts),
     st.builds(messages.Expel, numbers, texts, texts, texts, texts, st.just(4401), texts),
     st.builds(messages.GetHistory, numbers, texts, st.none() | positions, numbers),
@@ -281,6 +283,7 @@ def test_tags_and_order_of_fields_are_those_of_version_2() -> None:
         "Restore": 7, "Hello": 1, "Heartbeat": 2, "Accept": 3, "Refuse": 4, "Send": 5, "Close": 6,
         "Join": 7, "Leave": 8, "GroupSend": 9, "SaveSnapshot": 10, "Retiring": 11, "Released": 12,
         "Identity": 13, "Joined": 9, "Call": 10, "Info": 14, "Emit": 15, "Reply": 16,
+        "Resume": 11, "Resumed": 17,
         "Publish": 32, "Expel": 33, "GetHistory": 34, "GetPosition": 35,
         "GetPresence": 36, "Fenced": 1, "Answer": 2, "Failed": 3,
     }  # fmt: skip

@@ -9,7 +9,22 @@ from typing import Any
 import pytest
 
 from django_ws.base import WebSocketHandler
-from django_ws.wire.messages import Close, GroupSend
+from django_ws.exceptions import ConnectionClosed, MessageTooBig, SendTimeout
+from django_ws.wire import messages as wire
+from django_ws.wire.messages import (
+    BINARY,
+    TEXT,
+    Accept,
+    Close,
+    Emit,
+    GroupSend,
+    Info,
+    Join,
+    Joined,
+    Leave,
+    Publish,
+    Send,
+)
 from django_ws.worker import connection as module
 from django_ws.worker import hygiene
 from django_ws.worker.connection import WorkerConnection
@@ -21,6 +36,10 @@ class Runner:
     max_outgoing = 1024 * 1024
     send_timeout = 1.0
     stopping = False
+    shared = False
+
+    def enter(self, link: Any) -> None:
+        raise AssertionError
 
     def sent(self, link: Any) -> None:
         link.flush()
@@ -36,6 +55,12 @@ class Runner:
 
     def cannot_move(self, handler_class: type, reason: str) -> None:
         raise AssertionError
+
+    def has_history(self, group: str) -> bool:
+        return False
+
+    def publish(self, link: Any, message: GroupSend) -> None:
+        link.put(message)
 
 
 @pytest.fixture
@@ -101,3 +126,167 @@ def test_the_handshake_is_decoded_once_for_its_kwargs(
     assert connection.kwargs == {}
     monkeypatch.setattr(module, "decode_handshake", None)
     assert connection.kwargs == {}
+
+
+# ---------------------------------------------------------------- what handlers say
+
+
+def said(source: Source) -> list[Any]:
+    """What has left since the last call."""
+    source.link.flush()
+    found = [each for batch in source.socket.batches for each in batch.messages]
+    source.socket.batches.clear()
+    return found
+
+
+def test_what_on_connect_says_follows_the_acceptance(
+    source: Source, connection: WorkerConnection
+) -> None:
+    connection.decide()
+    connection.send("hello")
+    connection.send(b"there")
+    connection.publish(Publish(0, "room", TEXT, b"news", "me"), True, None)
+    connection.join("room", None)
+    connection.leave("room")
+    connection.leave("room")
+    assert said(source) == []
+    connection.accept("7", "session")
+    assert said(source) == [
+        Accept(1, "", "7", "session"),
+        Send(1, TEXT, b"hello"),
+        Send(1, BINARY, b"there"),
+        GroupSend("room", TEXT, b"news", 1),
+        Join(1, "room"),
+        Leave(1, "room"),
+    ]
+    assert connection.unconfirmed == 10
+    connection.send("more")
+    assert said(source) == [Send(1, TEXT, b"more")]
+
+
+def test_all_that_on_connect_says_has_one_bound(connection: WorkerConnection) -> None:
+    connection.executor.max_outgoing = 1000
+    connection.decide()
+    connection.send(b"x" * 600)
+    with pytest.raises(MessageTooBig, match="what on_connect sends in all has 1001 bytes"):
+        connection.send(b"x" * 401)
+    connection.send(b"x" * 400)
+
+
+def test_a_subprotocol_is_chosen_in_on_connect_among_those_offered(
+    connection: WorkerConnection,
+) -> None:
+    with pytest.raises(RuntimeError, match="only be chosen in on_connect"):
+        connection.select_subprotocol("chat")
+    connection.decide()
+    with pytest.raises(ValueError, match="does not offer the subprotocol 'chat'"):
+        connection.select_subprotocol("chat")
+    connection.select_subprotocol(None)
+    assert connection.subprotocol is None
+
+
+def test_a_message_that_is_too_big_is_not_sent(
+    source: Source, connection: WorkerConnection
+) -> None:
+    connection.executor.max_outgoing = 10
+    with pytest.raises(MessageTooBig, match="a message has 11 bytes, over the limit of 10"):
+        connection.send("x" * 11)
+    with pytest.raises(MessageTooBig):
+        connection.publish(Publish(0, "room", TEXT, b"x" * 11), True, None)
+    assert said(source) == []
+
+
+def test_sending_waits_for_a_browser_that_reads(
+    source: Source, connection: WorkerConnection
+) -> None:
+    source.link.max_pending = 5
+    connection.send("12345")
+    done = threading.Event()
+
+    def send() -> None:
+        connection.send("more")
+        done.set()
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    until(lambda: connection._waker is not None and connection._waker._waiters)  # type: ignore[attr-defined]
+    assert not done.is_set()
+    connection.confirmed(5)
+    thread.join(5)
+    assert done.is_set()
+    assert [each.data for each in said(source)] == [b"12345", b"more"]
+    assert connection.unconfirmed == 4
+
+
+def test_a_browser_that_does_not_read_costs_the_message(connection: WorkerConnection) -> None:
+    connection.executor.send_timeout = 0.01
+    connection.link.max_pending = 5
+    connection.send("12345")
+    with pytest.raises(SendTimeout, match=r"has not read for 0\.01 s"):
+        connection.send("more")
+
+
+def test_a_close_ends_waiting_to_send(connection: WorkerConnection) -> None:
+    connection.link.max_pending = 5
+    connection.send("12345")
+    raised: list[ConnectionClosed] = []
+
+    def send() -> None:
+        try:
+            connection.send("more")
+        except ConnectionClosed as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    until(lambda: connection._waker is not None and connection._waker._waiters)  # type: ignore[attr-defined]
+    connection.close(4000, "enough")
+    thread.join(5)
+    assert [(error.code, error.reason) for error in raised] == [(4000, "enough")]
+    with pytest.raises(ConnectionClosed):
+        connection.send("again")
+    with pytest.raises(ConnectionClosed):
+        connection.emit("again", [])
+
+
+def test_joining_a_group_with_a_history_waits_for_its_position(
+    source: Source, connection: WorkerConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection.executor, "has_history", lambda group: group == "kept")
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(connection.join("kept", (3, "e"))))
+    thread.start()
+    until(lambda: connection._waker is not None and connection._waker._waiters)  # type: ignore[attr-defined]
+    assert said(source) == [Join(1, "kept", 1, wire.Position(3, "e"))]
+    connection.joined(Joined(1, 1, 7, "e"))
+    thread.join(5)
+    assert found == [(7, "e")]
+    assert connection.groups == {"kept"}
+    assert connection.join("other", None) == (0, "")
+    assert connection.join("other", None) == (0, "")
+    assert said(source) == [Join(1, "other")]
+
+
+def test_info_is_told_when_it_changes(source: Source, connection: WorkerConnection) -> None:
+    assert connection.info is None
+    connection.show({"name": "Ada"})
+    connection.show({"name": "Ada"})
+    assert connection.info == {"name": "Ada"}
+    assert said(source) == [Info(1, b'{"name":"Ada"}')]
+    with pytest.raises(ValueError, match="over the limit of 4096"):
+        connection.show("x" * 5000)
+
+
+def test_a_plain_client_has_no_auth_and_takes_events_as_json(
+    source: Source, connection: WorkerConnection
+) -> None:
+    assert connection.auth is None
+    connection.emit("news", ["a"])
+    with pytest.raises(TypeError, match="bytes cannot be in an event for a plain client"):
+        connection.emit("news", [b"a"])
+    assert said(source) == [Emit(1, "news", b'["a"]')]
+
+
+def test_the_first_message_is_the_first_once(connection: WorkerConnection) -> None:
+    assert connection.first()
+    assert not connection.first()

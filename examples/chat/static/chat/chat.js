@@ -7,7 +7,8 @@ const WRITING = 3000; // milliseconds for which somebody counts as writing
 const SIGNS = { connecting: "connecting", open: "connected", offline: "reconnecting", closed: "closed" };
 const REFUSED = { 4401: "Only for those who are logged in.", 4403: "You may not enter." };
 
-const { me, url, since } = document.getElementById("room").dataset;
+const { url, since, forMembers } = document.getElementById("room").dataset;
+let { me } = document.getElementById("room").dataset;
 const form = document.getElementById("say");
 const writing = document.getElementById("writing");
 const messages = () => document.getElementById("messages");
@@ -18,6 +19,8 @@ const socket = new Socket(url, { since: JSON.parse(since) });
 socket.onmessage = ({ data }) => show(JSON.parse(data));
 socket.addEventListener("statechange", ({ state }) => setSign(SIGNS[state]));
 socket.addEventListener("open", () => {
+    people.clear();
+    left.clear();
     messages().scrollTop = messages().scrollHeight;
 });
 socket.addEventListener("resume", ({ recovered }) => {
@@ -25,7 +28,10 @@ socket.addEventListener("resume", ({ recovered }) => {
 });
 socket.onclose = ({ code }) => {
     document.getElementById("people").replaceChildren();
-    if (code in REFUSED) refuse(REFUSED[code]);
+    if (!(code in REFUSED)) return;
+    // Who has logged out, in whichever tab, stays in open rooms under another name.
+    if (forMembers) refuse(REFUSED[code]);
+    else location.reload();
 };
 
 /** It was away for too long: take what was said from the page as it is by now. */
@@ -80,20 +86,25 @@ form.addEventListener("submit", (event) => {
 // ---------------------------------------------------------------- who is there, who is writing
 
 const people = new Map(); // names by user; by connection, for guests
+const left = new Set(); // who has left before the list came
 const writers = new Map(); // timers by name
 let toldAt = -Infinity;
 
 socket.on("join", (who) => {
+    left.delete(key(who));
     people.set(key(who), who.info.name);
     showPeople();
 });
 socket.on("leave", (who) => {
+    left.add(key(who));
     people.delete(key(who));
     showPeople();
 });
-socket.on("people", (list) => {
-    people.clear();
-    for (const who of list) people.set(key(who), who.info.name);
+socket.on("people", (list, name) => {
+    me = name;
+    form.elements.text.placeholder = `Say something, ${me}`;
+    // Others may have come and gone while the list was made.
+    for (const who of list) if (!left.has(key(who))) people.set(key(who), who.info.name);
     showPeople();
 });
 socket.on("writing", (name) => {

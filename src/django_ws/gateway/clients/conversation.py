@@ -14,7 +14,7 @@ from .numbering import Numbering
 from .receipts import Receipts
 from .translation import Taker, kind_of, pass_on, tail_of
 
-__all__ = ["CallSession", "Conversation", "Keeper", "Line", "State"]
+__all__ = ["CallSession", "Carrier", "Conversation", "Keeper", "Line", "State"]
 
 #: Close codes after which nobody comes back (RFC 6455 §7.4.1): the client has left, or said no
 #: code; or the connection ended itself, for what its client did.
@@ -47,21 +47,28 @@ _NEXT = {
 }
 
 
+class Carrier(Protocol):
+    """A WebSocket; as of :class:`..session.Client`."""
+
+    @property
+    def writable(self) -> bool: ...
+    @property
+    def backlog(self) -> int: ...
+    def send(self, opcode: int, data: bytes) -> None: ...
+    def resume(self) -> None: ...
+
+
 class Line(Protocol):
-    """What a conversation needs of a connection.
+    """What a conversation needs of one of its connections.
 
     Attributes:
-        writable_now: the queued bytes are below ``max_pending``.
-        backlog: bytes that wait for the client.
+        carrier: there from its welcome to its end.
     """
 
     @property
-    def writable_now(self) -> bool: ...
-    @property
-    def backlog(self) -> int: ...
-    def say(self, opcode: int, envelope: bytes) -> None: ...
-    def end(self, code: int, reason: str) -> None: ...
-    def resume(self) -> None: ...
+    def carrier(self) -> Carrier: ...
+    def end(self, code: int, reason: str) -> None:
+        """Close it; what was said before still goes out."""
 
 
 class CallSession(Taker, Protocol):
@@ -70,7 +77,7 @@ class CallSession(Taker, Protocol):
     Attributes:
         address: the client's, as it began.
         live: nobody has closed it.
-        handled_seq: seq of the last event that is handled; 0 if that does not matter any more.
+        handled_seq: seq of the last event that is handled, before anybody closed it.
     """
 
     @property
@@ -111,7 +118,7 @@ class Conversation:
         "_keeper",
         "_line",
         "_max_pending",
-        "_overfull",
+        "_mute",
         "_reason",
         "_receipts",
         "numbering",
@@ -140,7 +147,7 @@ class Conversation:
         self._max_pending = max_pending
         self._line: Line | None = None
         self._clogged = False  # the session waits for acknowledgements of the client
-        self._overfull = False  # more is kept than may be; it is given up in a moment
+        self._mute = False  # it is over; or in a moment, since more is kept than may be
         self._code, self._reason = 1006, ""  # as the last connection ended
 
     @property
@@ -171,7 +178,7 @@ class Conversation:
         numbering.acknowledged(had)
         numbering.handled_up_to(self.session.handled_seq)
         for opcode, envelope in numbering.again():
-            line.say(opcode, envelope)
+            line.carrier.send(opcode, envelope)
         if numbering.handled < numbering.received or numbering.owes:
             self._receipts.owe(self)
         self._clogged = numbering.size >= self._max_pending
@@ -205,6 +212,7 @@ class Conversation:
     def _end(self, code: int, reason: str) -> None:
         if self.state is not State.OVER:
             self._enter(State.OVER)
+            self._mute = True
             self._keeper.forget(self.token)
             self.session.disconnected(code, reason)
 
@@ -252,7 +260,7 @@ class Conversation:
         """Say what is handled, as a sign of life."""
         if self._line is not None:
             self.numbering.handled_up_to(self.session.handled_seq)
-            self._line.say(TEXT, self.numbering.acknowledgement())
+            self._line.carrier.send(TEXT, self.numbering.acknowledgement())
 
     def settle(self) -> bool:
         """See :class:`.receipts.Debtor`."""
@@ -261,7 +269,7 @@ class Conversation:
         numbering = self.numbering
         numbering.handled_up_to(self.session.handled_seq)
         if numbering.owes:
-            self._line.say(TEXT, numbering.acknowledgement())
+            self._line.carrier.send(TEXT, numbering.acknowledgement())
         return numbering.handled >= numbering.received or not self.session.live
 
     # ------------------------------------------------------------------ for the session
@@ -270,27 +278,31 @@ class Conversation:
     def writable(self) -> bool:
         """Whether more may be said: while parked it is, until too much is kept."""
         line = self._line
-        return line is None or (line.writable_now and self.numbering.size < self._max_pending)
+        return line is None or (line.carrier.writable and self.numbering.size < self._max_pending)
 
     @property
     def backlog(self) -> int:
         """Bytes that wait for the client; they sink as it acknowledges."""
         line = self._line
-        return self.numbering.size + (line.backlog if line is not None else 0)
+        return self.numbering.size + (line.carrier.backlog if line is not None else 0)
 
     def _say(self, opcode: int, kind: bytes, tail: bytes) -> None:
-        if self._overfull or self.state is State.OVER:
+        self.numbering.handled_up_to(self.session.handled_seq)
+        self._put(opcode, kind, tail)
+
+    def _put(self, opcode: int, kind: bytes, tail: bytes) -> None:
+        """Number something, keep it, and send it if there is a connection."""
+        if self._mute:
             return
         numbering, line = self.numbering, self._line
-        numbering.handled_up_to(self.session.handled_seq)
         envelope = numbering.envelope(opcode, kind, tail)
         if line is not None:
-            line.say(opcode, envelope)
+            line.carrier.send(opcode, envelope)
             if numbering.size >= self._max_pending and not self._clogged:
                 self._clogged = True
                 self.beat()  # a client answers it with what it owes
         elif numbering.size > self._max_pending:
-            self._overfull = True
+            self._mute = True
             self._keeper.give_up_soon(self.token, "too much waits for the client")
 
     def send(self, opcode: int, data: bytes) -> None:
@@ -299,8 +311,9 @@ class Conversation:
 
     def send_shared(self, message: Shared) -> None:
         """Send a publication; made once for all clients of this kind, but for its numbers."""
+        # Said to very many, so it does not look what is handled.
         tail = message.encoded(Conversation, tail_of)
-        self._say(message.opcode, kind_of(message), tail)
+        self._put(message.opcode, kind_of(message), tail)
 
     def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
         """Send a named event; the worker lets bytes pass only as its only argument."""
@@ -330,12 +343,14 @@ class Conversation:
 
     def close(self, code: int, reason: str) -> None:
         """End the session; to a client that is there what was sent before still goes out."""
-        if self._line is not None:
-            self._line.end(code, reason)
-        else:
+        line = self._line
+        if line is None:
             self._end(code, reason)
+            return
+        self.settle()  # so that the client doubts only what is in doubt
+        line.end(code, reason)
 
     def resume(self) -> None:
         """Go on reading."""
         if self._line is not None:
-            self._line.resume()
+            self._line.carrier.resume()

@@ -70,30 +70,32 @@ class Line:
         patience: seconds for the hello; 0 for any time.
 
     Attributes:
+        carrier: the connection, from :meth:`attach` on.
         ended: done once there is nobody left to be welcome; True by the client.
     """
 
     __slots__ = (
-        "_connection",
         "_context",
         "_conversation",
         "_greet",
         "_ours",
         "_patience",
         "_timer",
+        "carrier",
         "conn",
         "ended",
         "state",
     )
+
+    carrier: Client
 
     def __init__(self, context: Context, number: int, greeter: Greeter, patience: float) -> None:
         self.conn = number
         self.state = State.SILENT
         self.ended: asyncio.Future[bool] = context.loop.create_future()
         self._context = context
-        self._greet = greeter
+        self._greet: Greeter | None = greeter
         self._patience = patience
-        self._connection: Client | None = None
         self._conversation: Conversation | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ours = False
@@ -107,7 +109,7 @@ class Line:
 
     def attach(self, client: Client) -> None:
         """The upgrade is done."""
-        self._connection = client
+        self.carrier = client
         if self._patience:
             self._timer = self._context.loop.call_later(self._patience, self._too_late)
 
@@ -128,10 +130,11 @@ class Line:
 
     def _hello(self, opcode: int, data: bytes) -> None:
         envelope = v1.decode(opcode, data)
-        if not isinstance(envelope, v1.Hello) or self.state is not State.SILENT:
+        greet, self._greet = self._greet, None  # it keeps the whole request
+        if not isinstance(envelope, v1.Hello) or greet is None:
             raise v1.Malformed("hello is the first envelope, and the next one follows the welcome")
         self._enter(State.ASKED)
-        self._greet(self, envelope.opening)
+        greet(self, envelope.opening)
 
     def writable(self) -> None:
         """The connection's queue fell below ``max_pending`` again."""
@@ -148,7 +151,7 @@ class Line:
             self._timer = None
         if not self.ended.done():
             self.ended.set_result(True)
-        conversation, self._conversation, self._connection = self._conversation, None, None
+        conversation, self._conversation = self._conversation, None
         if conversation is not None:
             conversation.lost(self, code, reason, ours=self._ours)
 
@@ -167,7 +170,7 @@ class Line:
         """
         self._enter(State.WELCOME)
         self._conversation = conversation
-        self.say(TEXT, v1.welcome(welcome))
+        self.carrier.send(TEXT, v1.welcome(welcome))
         conversation.attach(self, had)
 
     def fail(self, reason: str) -> None:
@@ -177,28 +180,8 @@ class Line:
 
     # ------------------------------------------------------------------ for the conversation
 
-    @property
-    def writable_now(self) -> bool:
-        """Whether the queued bytes are below ``max_pending``."""
-        return self._connection is None or self._connection.writable
-
-    @property
-    def backlog(self) -> int:
-        """Bytes that wait for the client."""
-        return self._connection.backlog if self._connection is not None else 0
-
-    def say(self, opcode: int, envelope: bytes) -> None:
-        """Send an envelope."""
-        if self._connection is not None:
-            self._connection.send(opcode, envelope)
-
     def end(self, code: int, reason: str) -> None:
         """Close the connection; what was said before still goes out."""
-        if self._connection is not None:
+        if self.state is not State.OVER:
             self._ours = True
-            self._connection.close(code, reason.encode()[:MAX_REASON].decode(errors="ignore"))
-
-    def resume(self) -> None:
-        """Go on reading."""
-        if self._connection is not None:
-            self._connection.resume()
+            self.carrier.close(code, reason.encode()[:MAX_REASON].decode(errors="ignore"))

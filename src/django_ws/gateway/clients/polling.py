@@ -27,10 +27,13 @@ class Poll(Protocol):
 
     Attributes:
         unwritten: bytes of its answer that the kernel has not taken yet.
+        gone: its client has hung up.
     """
 
     @property
     def unwritten(self) -> int: ...
+    @property
+    def gone(self) -> bool: ...
     def answer(self, body: bytes | None) -> None: ...
 
 
@@ -87,7 +90,8 @@ class Poller:
     def poll(self, poll: Poll) -> None:
         """A client asks for what there is, which costs as much of the rate as a message."""
         if self._poll is not None or self._unwritten:
-            self.drop(1008, "two polls at once")
+            # One that was cancelled may be read after the next one, which must fail then.
+            self.drop(1006 if poll.gone else 1008, "two polls at once")
             poll.answer(None)
             return
         self.heard = True

@@ -109,6 +109,10 @@ class Heard:
     def __contains__(self, group: str) -> bool:
         return group in self._groups
 
+    def all(self) -> list[str]:
+        """The groups that are subscribed to."""
+        return [group for group in self._groups if group != SPREAD]
+
     def add(self, group: str, options: GroupConfig | None) -> None:
         """It is subscribed to."""
         with_history = options is not None and options.history_size > 0

@@ -53,6 +53,8 @@ class Leases:
         self._live: frozenset[str] = frozenset()
         # The groups of a gateway that did not live when they were looked at.
         self._suspects: dict[str, set[str]] = {}
+        # Groups to be rid of the members of a gateway that has died; bounded by those there are.
+        self._reaping: dict[tuple[str, str], None] = {}
         self._held = False
         self._asking = False
 
@@ -129,14 +131,28 @@ class Leases:
             suspects[incarnation] = set(self._groups())
         for incarnation, groups in suspects.items():
             if incarnation not in outcome.live:
-                self._reap(incarnation, groups)
+                self._reaping.update(dict.fromkeys((incarnation, group) for group in groups))
         self._tell()
+        self._reap()
 
-    def _reap(self, incarnation: str, groups: set[str]) -> None:
-        for group in groups:
+    def _reap(self) -> None:
+        """Let groups know who is not there any more, some at a time."""
+        while self._reaping and self._held and self._under_way < MAX_CHANGES:
+            incarnation, group = next(iter(self._reaping))
+            del self._reaping[incarnation, group]
             options = self._with_presence(group)
             if options is not None:
-                self._ask(self._calls.reap(group, options, incarnation), _ignore)
+                self._under_way += 1
+                call = self._calls.reap(group, options, incarnation)
+                self._ask(call, partial(self._reaped, (incarnation, group)))
+
+    def _reaped(self, key: tuple[str, str], outcome: object) -> None:
+        self._under_way -= 1
+        if isinstance(outcome, Failure):
+            self._reaping[key] = None
+            self._held = False  # until the next lease
+        else:
+            self._reap()
 
     def look(self, group: str) -> None:
         """Nobody here was in this group: who died meanwhile may still be present there."""
@@ -150,7 +166,3 @@ class Leases:
             incarnation = each.id.rpartition("-")[0]
             if incarnation not in self._live and incarnation != self._incarnation:
                 self._suspects.setdefault(incarnation, set()).add(group)
-
-
-def _ignore(outcome: object) -> None:
-    """Another gateway does it, too, and readers know."""

@@ -55,7 +55,7 @@ class Parser:
     """Bytes in, values out."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._data = b""
         self._at = 0
         self._needed = 0  # bytes without which another look is in vain
 
@@ -68,39 +68,30 @@ class Parser:
         Raises:
             ProtocolError: It is no RESP.
         """
-        self._buffer += data
+        self._data = self._data + data if self._data else data
         found: list[Value] = []
-        if len(self._buffer) < self._needed:
+        if len(self._data) < self._needed:
             return found
         self._at = done = self._needed = 0
+        end = len(self._data)
         try:
-            while done < len(self._buffer):
+            while done < end:
                 found.append(self._value(0))
                 done = self._at
         except _Incomplete:
             self._needed = max(0, self._needed - done)
         except (ValueError, IndexError) as error:
             raise ProtocolError(str(error)) from None
-        del self._buffer[:done]
+        self._data = self._data[done:]
         return found
 
-    def _line(self) -> bytes:
-        end = self._buffer.find(b"\r\n", self._at)
-        if end < 0:
-            self._needed = 0
-            raise _Incomplete
-        line = bytes(self._buffer[self._at : end])
-        self._at = end + 2
-        return line
-
     def _bulk(self, size: int) -> bytes:
-        end = self._at + size
-        if len(self._buffer) < end + 2:
-            self._needed = end + 2
+        at = self._at
+        self._at = end = at + size + 2
+        if len(self._data) < end:
+            self._needed = end
             raise _Incomplete
-        data = bytes(self._buffer[self._at : end])
-        self._at = end + 2
-        return data
+        return self._data[at : end - 2]
 
     def _values(self, count: int, depth: int) -> list[Value]:
         if depth >= DEPTH:
@@ -108,33 +99,39 @@ class Parser:
         return [self._value(depth + 1) for _ in range(count)]
 
     def _value(self, depth: int) -> Value:
-        line = self._line()
-        kind, rest = line[:1], line[1:]
+        data, at = self._data, self._at
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            self._needed = 0
+            raise _Incomplete
+        self._at = end + 2
+        kind, rest = data[at : at + 1], data[at + 1 : end]
+        if kind == b"$" or kind == b"=":
+            size = int(rest)
+            return None if size < 0 else self._bulk(size)
+        if kind == b":" or kind == b"(":
+            return int(rest)
+        if kind == b">":
+            return Pushed(self._values(int(rest), depth))
+        if kind == b"*" or kind == b"~":
+            count = int(rest)
+            return None if count < 0 else self._values(count, depth)
+        return self._rarer(kind, rest, depth)
+
+    def _rarer(self, kind: bytes, rest: bytes, depth: int) -> Value:
         match kind:
-            case b"$" | b"=":
-                size = int(rest)
-                return None if size < 0 else self._bulk(size)
-            case b":":
-                return int(rest)
             case b"+":
                 return rest
             case b"-":
                 return Error(rest.decode(errors="replace"))
-            case b"*" | b"~":
-                count = int(rest)
-                return None if count < 0 else self._values(count, depth)
-            case b">":
-                return Pushed(self._values(int(rest), depth))
-            case b"%":
-                return self._values(2 * int(rest), depth)
             case b"_":
                 return None
+            case b"%":
+                return self._values(2 * int(rest), depth)
             case b"#":
                 return rest == b"t"
             case b",":
                 return float(rest)
-            case b"(":
-                return int(rest)
             case b"!":
                 return Error(self._bulk(int(rest)).decode(errors="replace"))
             case b"|":  # attributes of what follows, which mean nothing here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from .requests import Request
 from .routes import Found
 
 __all__ = ["Greetings"]
+
+logger = logging.getLogger("django_ws.gateway")
 
 #: What workers call these clients, see :class:`.wire.messages.Handshake`.
 KIND = "v1"
@@ -111,6 +114,14 @@ class Greetings:
         return Line(self._context, next(self._numbers), greet, self._limits.handshake_timeout)
 
     async def _greet(self, caller: _Caller) -> None:
+        try:
+            await self._look(caller)
+        except Exception:
+            # Nobody else would tell the client, which waits.
+            logger.exception("%s: a client could not be greeted", caller.label)
+            caller.line.end(of_status(500), "internal error")
+
+    async def _look(self, caller: _Caller) -> None:
         refusal = self._admission.check(caller.request)  # it may have begun to stop meanwhile
         if refusal is not None:
             self._refuse(caller, refusal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -69,6 +70,20 @@ class Exchange(HTTPMessageDelegate):
     def unwritten(self) -> int:
         """Bytes of the answer that the kernel has not taken yet."""
         return self._stream.unwritten
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has hung up, also if that has not been read yet."""
+        sock: socket.socket | None = self._stream.socket
+        if sock is None:
+            return True
+        try:
+            # Of the class: under TLS this is about the bytes below.
+            return socket.socket.recv(sock, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders

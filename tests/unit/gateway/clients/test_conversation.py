@@ -61,13 +61,14 @@ class FakeSession:
 
 class FakeLine:
     def __init__(self) -> None:
-        self.writable_now = True
+        self.writable = True
+        self.carrier = self
         self.backlog = 0
         self.said: list[Any] = []
         self.ended: list[int] = []
         self.resumed = 0
 
-    def say(self, opcode: int, envelope: bytes) -> None:
+    def send(self, opcode: int, envelope: bytes) -> None:
         if opcode == TEXT:
             self.said.append(json.loads(envelope))
         else:
@@ -345,7 +346,7 @@ def test_one_that_acknowledges_nothing_is_waited_for(world: World) -> None:
     world.receive("a", sent)
     assert world.session.drained == drained + 1
     assert conversation.backlog == 0
-    world.line.writable_now = False
+    world.line.writable = False
     assert not conversation.writable
 
 

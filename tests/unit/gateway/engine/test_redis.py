@@ -31,19 +31,20 @@ class RedisBench:
 
     numbers = itertools.count(1)
 
-    def __init__(self, server: Valkey) -> None:
+    def __init__(self, server: Valkey, url: str = "", *, up: bool = True) -> None:
         self.server = server
+        self.url = url or server.url
         self.loop = uvloop.new_event_loop()  # as the gateway has it
         self.now = 1_000_000.0
         self.project = f"project-{next(self.numbers)}"
         self.engines: list[Redis] = []
         self.ears = Ears()
         self.counters: Counter[str] = Counter()
-        self.engine = self.make("g", self.ears)
+        self.engine = self.make("g", self.ears, up=up)
 
-    def make(self, incarnation: str, ears: Ears) -> Redis:
+    def make(self, incarnation: str, ears: Ears, *, up: bool = True) -> Redis:
         engine = Redis(
-            parse(self.server.url),
+            parse(self.url),
             self.project,
             incarnation,
             PATTERNS,
@@ -53,7 +54,8 @@ class RedisBench:
             clock=lambda: self.now,
         )
         self.engines.append(engine)
-        self.wait_for(lambda: not engine.away)
+        if up:
+            self.wait_for(lambda: not engine.away)
         return engine
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
@@ -582,3 +584,47 @@ def test_what_others_spread_meanwhile_is_done_when_it_is_back(
     bench.back()
     bench.wait_for(lambda: bool(bench.ears.messages))
     assert bench.ears.messages == [message]
+
+
+def test_many_groups_are_looked_after(bench: RedisBench, other: Redis) -> None:
+    """Of a thousand groups each is healed, or told, soon after the connection is back."""
+    groups = [f"{kind}-{number}" for kind in ("kept", "plain") for number in range(500)]
+    for group in groups:
+        bench.engine.subscribe(group)
+        bench.engine.publish(group, TEXT, b"a")
+    heard(bench, 1000)
+    bench.cut(bench.engine)
+    for group in groups[:500]:
+        other.publish(group, TEXT, b"b")
+    bench.wait_for(lambda: other._servers.idle)
+    bench.wait_for(lambda: len(bench.ears.publications) == 1500 and not bench.engine._heard.ill)
+    assert sorted(bench.ears.gaps) == sorted(groups[500:])
+    assert bench.counters["engine_healed"] == 500
+
+
+# ---------------------------------------------------------------- who may speak to it
+
+
+def test_passwords_users_and_databases(own: Valkey) -> None:
+    own.command("ACL", "SETUSER", "shop", "on", ">p@ss", "~django_ws:*", "&django_ws:*", "+@all")
+    url = f"unix://shop:p%40ss@{own.path}?db=3"
+    bench = RedisBench(own, url)
+    try:
+        bench.engine.subscribe("kept-1")
+        publish(bench, "kept-1", "a")
+        heard(bench, 1)
+        assert b"db3" in own.command("INFO", "keyspace")
+        assert b"db0" not in own.command("INFO", "keyspace")
+    finally:
+        bench.close()
+
+
+def test_a_wrong_password_is_said(own: Valkey, caplog: pytest.LogCaptureFixture) -> None:
+    bench = RedisBench(own, f"unix://shop:secret@{own.path}", up=False)
+    try:
+        bench.wait_for(lambda: bool(caplog.records))
+        assert "WRONGPASS" in caplog.text
+        assert "secret" not in caplog.text
+        assert bench.engine.away == float("inf")
+    finally:
+        bench.close()
