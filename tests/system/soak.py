@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import cluster_soak
 from .faults import FAULTS, Report, run
 from .flapping import Outcome, flap
 from .server import MODES, Project, Server
@@ -157,9 +158,16 @@ def main() -> int:
     parser.add_argument("--pages", type=int, default=500, help="that flap (500)")
     parser.add_argument("--rate", type=float, default=50.0, help="publications a second (50)")
     parser.add_argument("--seconds", type=float, default=60.0, help="for which they flap (60)")
+    parser.add_argument(
+        "--cluster", action="store_true", help="three machines around one Valkey instead"
+    )
+    parser.add_argument("--seed", type=int, help="of --cluster: makes the same faults again")
     options = parser.parse_args()
     if options.flapping:
         return flapping(options.pages, options.rate, options.seconds, options.output)
+    if options.cluster:
+        seed = options.seed if options.seed is not None else int(time.time())
+        return cluster_soak.main(options.minutes, seed, options.output)
     deadline = time.monotonic() + options.minutes * 60
     collected: dict[str, list[Report]] = {}
     failures = []
