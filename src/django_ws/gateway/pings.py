@@ -74,15 +74,16 @@ class Pings:
     def add(self, peer: Peer, slot: int | None = None) -> None:
         """Take a connection in.
 
-        Its first ping comes after half an interval at least. Numbers count up, which spreads those
-        that come all at once.
+        Its first ping comes in the second half of an interval, and a tick before its end, since
+        ticks are late: so who never answers is found after interval and timeout as clients count,
+        too. Numbers count up, which spreads those that come all at once.
 
         Args:
             slot: of another one, whose pings it continues.
         """
         size = len(self._slots)
         if slot is None:
-            slot = (self._now + size - peer.number % max(1, size // 2)) % size
+            slot = (self._now + size - 1 - peer.number % max(1, size // 2)) % size
         peer.slot = slot
         self._slots[peer.slot].add(peer)
 
