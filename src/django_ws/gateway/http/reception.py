@@ -6,7 +6,6 @@ the links to workers: libzmq ends the process when it gets none.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Callable
@@ -22,11 +21,6 @@ from .requests import plain_address
 from .streams import SecureStream, Stream
 
 __all__ = ["Reception"]
-
-#: Turns of the loop by which a new socket is read later. Tornado needs some to get on with what it
-#: has read of an older one, while what is on a new one it reads at once; so a request on a new one
-#: would overtake what its client has sent before, if the loop finds both.
-TURNS = 2
 
 
 class Reception:
@@ -87,13 +81,7 @@ class Reception:
             self._caps.leave(address)
             raise
         self._streams.add(stream)
-        self._let_in(stream, TURNS)
-
-    def _let_in(self, stream: Stream, turns: int) -> None:
-        if turns:
-            asyncio.get_running_loop().call_soon(self._let_in, stream, turns - 1)
-        elif not stream.closed():
-            self._serve(stream)
+        self._serve(stream)
 
     def enter(self, address: str) -> Refusal | None:
         """Count something that lives as long as a socket, such as what is polled for."""
