@@ -48,7 +48,7 @@ def check_csp(app_configs: object = None, **kwargs: object) -> list[CheckMessage
                 f"{name} does not let pages connect to the gateway: its {directive} is "
                 f"{' '.join(sources) or 'empty'}.",
                 hint=f"Add {where} to its connect-src.",
-                id="django_ws.W011",
+                id="django_ws.W012",
             )
         )
     return found

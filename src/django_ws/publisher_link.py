@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -37,8 +38,13 @@ PATIENCE = 1.0
 #: The same for what is of no interest to a gateway that is not there: it has no connections.
 NO_PATIENCE = 0.25
 
-#: Seconds for an answer of a gateway that has just failed to give one in time.
+#: Seconds for an answer of a gateway that has just failed to give one in time, and for a line that
+#: another thread is at: that one is about to let go of it.
 BRIEFLY = 0.05
+
+#: Requests that wait for their answers at a time. A ROUTER drops what a DEALER has no room for, so
+#: these have to fit into its ``HIGH_WATER``, of which ZeroMQ may hear only half a window later.
+WINDOW = 32
 
 #: DEALERs to each gateway, made when they are first needed. Threads beyond that share them.
 LINES = 4
@@ -79,20 +85,22 @@ class _Line:
     Attributes:
         lock: guards the rest.
         reached: it has been connected before.
+        stuck: the gateway did not take the last batch. Read without the lock by who could not get
+            it: whether that is the gateway's fault, or that of many who publish at once.
     """
 
     def __init__(self, endpoint: str) -> None:
         self.lock = threading.Lock()
         self.reached = False
+        self.stuck = False
         self._socket = RepliesSender(endpoint, SILENCE)
 
     def send(self, batch: bytes, deadline: float) -> bool:
         """Queue a batch. False if the gateway took none until then (``time.monotonic()``)."""
         # What is late is tried all the same: it costs nothing.
-        if not self._socket.send(batch, deadline - time.monotonic()):
-            return False
-        self.reached = True
-        return True
+        self.stuck = not self._socket.send(batch, deadline - time.monotonic())
+        self.reached |= not self.stuck
+        return not self.stuck
 
     def answers(self, requests: set[int], deadline: float) -> Iterator[Answer | Failed]:
         """The answers to these requests, as far as they come in time."""
@@ -119,11 +127,13 @@ class _Gateway:
     Attributes:
         resting: until when it gets no patience, since it took nothing (``time.monotonic()``).
             Threads may see an old value, which costs one of them a second.
+        silent: until when nobody waits long for what it answers, since it gave no answer; the same.
     """
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.resting = 0.0
+        self.silent = 0.0
         self._lock = threading.Lock()
         self._lines: list[_Line | None] = [None] * LINES  # guarded by _lock
 
@@ -138,9 +148,18 @@ class _Gateway:
                     line = self._lines[index] = _Line(self.endpoint)
         return line
 
-    def failed(self) -> None:
-        """It took nothing for so long that others need not try."""
-        self.resting = time.monotonic() + PATIENCE
+    def failed(self, started: float, certain: bool = True) -> None:
+        """It took nothing for so long that others need not try.
+
+        Args:
+            started: when whoever tells began to wait (``time.monotonic()``).
+            certain: False if it may as well have had too little time. Then it counts only from who
+                had all of :data:`PATIENCE`: a busy gateway would seem to be gone for as long as
+                there is much to send.
+        """
+        now = time.monotonic()
+        if certain or now - started >= PATIENCE:
+            self.resting = now + PATIENCE
 
     def deadline(self, started: float, patience: float) -> float:
         """Until when to wait for it."""
@@ -173,7 +192,7 @@ class Gateways:
             GatewayUnavailable: No gateway takes it; after a second, or at once if that was so less
                 than a second ago.
         """
-        batches = self._encode(messages)
+        batches = [self._encode(part) for part in _cut(messages)]
         number = self._thread.value
         started = time.monotonic()
         late: list[tuple[_Gateway, list[bytes]]] = []
@@ -188,7 +207,8 @@ class Gateways:
             # Who is at a gateway that is down need not be waited for while another one serves.
             patience = 0.0 if taken and line.reached else PATIENCE
             if _send(line, left, gateway.deadline(started, patience)):
-                gateway.failed()
+                if line.stuck:
+                    gateway.failed(started, taken)
             else:
                 taken = True
                 if self._shared:
@@ -198,14 +218,15 @@ class Gateways:
 
     def tell(self, messages: Sequence[PublisherMessage]) -> None:
         """Queue what concerns only gateways that are there; the others are hardly waited for."""
-        batches = self._encode(messages)
+        batches = [self._encode(part) for part in _cut(messages)]
         number = self._thread.value
         for gateway in self._gateways:
             if not is_there(gateway.endpoint):
                 continue
-            deadline = gateway.deadline(time.monotonic(), NO_PATIENCE)
-            if _send(gateway.line(number), batches, deadline):
-                gateway.failed()
+            started = time.monotonic()
+            line = gateway.line(number)
+            if _send(line, batches, gateway.deadline(started, NO_PATIENCE)) and line.stuck:
+                gateway.failed(started)
 
     def ask(
         self, requests: Sequence[PublisherMessage], timeout: float, first: int = 0
@@ -227,7 +248,8 @@ class Gateways:
             PublishTimeout: One has not answered in time, and may have done it.
             PublishError: One refuses.
         """
-        question = _Question(requests, self._encode(requests), time.monotonic(), timeout)
+        parts = [(part, self._encode(part)) for part in _cut(requests, WINDOW)]
+        question = _Question(parts, time.monotonic(), timeout)
         number = self._thread.value
         found: list[list[msgspec.Raw]] = []
         down: list[_Gateway] = []
@@ -259,13 +281,10 @@ class Gateways:
 
     # ------------------------------------------------------------------ batches
 
-    def _encode(self, messages: Sequence[PublisherMessage]) -> list[bytes]:
-        return [
-            encode(
-                Batch(WIRE_VERSION, self._project, self._sender, "", 0, 0, part, {}, Role.PUBLISHER)
-            )
-            for part in _cut(messages)
-        ]
+    def _encode(self, part: Sequence[PublisherMessage]) -> bytes:
+        return encode(
+            Batch(WIRE_VERSION, self._project, self._sender, "", 0, 0, part, {}, Role.PUBLISHER)
+        )
 
     def _unavailable(self) -> GatewayUnavailable:
         endpoints = ", ".join(gateway.endpoint for gateway in self._gateways)
@@ -276,7 +295,7 @@ class Gateways:
 
 
 def _acquire(line: _Line, deadline: float) -> bool:
-    return line.lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+    return line.lock.acquire(timeout=max(BRIEFLY, deadline - time.monotonic()))
 
 
 def _send(line: _Line, batches: list[bytes], deadline: float) -> list[bytes]:
@@ -296,13 +315,12 @@ class _Question(NamedTuple):
     """What is to be answered.
 
     Attributes:
-        batches: the requests, encoded.
+        parts: the requests, each part with its batch, encoded.
         started: ``time.monotonic()``.
         timeout: seconds for everything.
     """
 
-    requests: Sequence[PublisherMessage]
-    batches: list[bytes]
+    parts: list[tuple[Sequence[PublisherMessage], bytes]]
     started: float
     timeout: float
 
@@ -311,38 +329,45 @@ def _ask(
     gateway: _Gateway, line: _Line, question: _Question, patience: float
 ) -> list[msgspec.Raw] | None:
     """The answers of one gateway; ``None`` if it is down. See :meth:`Gateways.ask`."""
-    requests, batches, started, timeout = question
-    changes = isinstance(requests[0], (Publish, Expel))
+    parts, started, timeout = question
+    changes = isinstance(parts[0][0][0], (Publish, Expel))
     answer_by = started + timeout
-    if not changes and started < gateway.resting:
+    if not changes and started < max(gateway.resting, gateway.silent):
         answer_by = started + BRIEFLY
     deadline = gateway.deadline(started, min(patience, timeout))
     if not _acquire(line, deadline):
-        gateway.failed()
+        if line.stuck:
+            gateway.failed(started, not patience)
         return None
+    values: list[msgspec.Raw] = []
     try:
-        sent = 0
-        while sent < len(batches) and line.send(batches[sent], deadline):
-            sent += 1
-        if not sent:
-            gateway.failed()
-            return None
-        values: dict[int, msgspec.Raw] = {}
-        for answer in line.answers({each.request for each in requests}, answer_by):
-            if isinstance(answer, Failed):
-                raise _FAILURES.get(answer.code, PublishError)(answer.words)
-            values[answer.request] = answer.value
+        for index, (requests, batch) in enumerate(parts):
+            if not line.send(batch, answer_by if index else deadline):
+                if index:
+                    break
+                gateway.failed(started, not patience)
+                return None
+            found: dict[int, msgspec.Raw] = {}
+            for answer in line.answers({each.request for each in requests}, answer_by):
+                if isinstance(answer, Failed):
+                    raise _FAILURES.get(answer.code, PublishError)(answer.words)
+                found[answer.request] = answer.value
+            if len(found) < len(requests):
+                break
+            values.extend(found[each.request] for each in requests)
+        else:
+            return values
     finally:
         line.lock.release()
-    if len(values) < len(requests):
-        gateway.failed()
-        words = f"the gateway at {gateway.endpoint} did not answer in time"
-        raise PublishTimeout(words) if changes else GatewayUnavailable(words)
-    return [values[each.request] for each in requests]
+    gateway.silent = time.monotonic() + PATIENCE
+    words = f"the gateway at {gateway.endpoint} did not answer in time"
+    raise PublishTimeout(words) if changes else GatewayUnavailable(words)
 
 
-def _cut(messages: Sequence[PublisherMessage]) -> Iterator[Sequence[PublisherMessage]]:
-    """Into batches of a bounded size."""
+def _cut(
+    messages: Sequence[PublisherMessage], most: int = sys.maxsize
+) -> Iterator[Sequence[PublisherMessage]]:
+    """Into batches of a bounded size, of ``most`` messages each."""
     if len(messages) == 1:
         yield messages
         return
@@ -350,7 +375,7 @@ def _cut(messages: Sequence[PublisherMessage]) -> Iterator[Sequence[PublisherMes
     size = 0
     for message in messages:
         grown = OVERHEAD + (len(message.data) if isinstance(message, Publish) else 0)
-        if part and size + grown > MAX_BATCH:
+        if part and (size + grown > MAX_BATCH or len(part) == most):
             yield part
             part, size = [], 0
         part.append(message)

@@ -6,6 +6,7 @@ for longer than it says.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 
 from . import outlet, publications, publisher
@@ -206,8 +207,11 @@ def history(group: str, *, since: Sequence[object] | None = None, limit: int = 1
 
     Raises:
         GatewayUnavailable: No gateway answers within a second.
+        TypeError, ValueError: ``group``, ``since`` or ``limit`` is something else.
     """
     position = None if since is None else wire.Position(*publications.position_of(since))
+    # More than any history has; a gateway could not read what is no such number.
+    limit = max(0, min(operator.index(limit), 2**31))
     answers = outlet.ask(GetHistory(next_request(), _group(group), position, limit), Recent)
     return publications.history(group, answers[0])
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from django_ws import (
     Position,
     PublishError,
     PublishTimeout,
+    history,
     publish,
     publish_many,
     publisher,
@@ -136,6 +138,43 @@ def test_what_one_thread_does_arrives_in_its_order(stub: Stub) -> None:
 def test_who_asks_finds_what_was_published_before(stub: Stub) -> None:
     publish_many([("room", str(number)) for number in range(500)])
     assert ask_position("room") == Position(500, "e")
+
+
+def test_who_waits_for_many_hears_of_each(stub: Stub) -> None:
+    """More answers at once than a DEALER has room for would get lost."""
+    found = publish_many([("room", str(n)) for n in range(2000)], wait=True)
+    assert [each.offset for each in found if each] == list(range(1, 2001))
+    assert stub.texts == [str(n) for n in range(2000)]
+
+
+def test_one_who_gives_up_early_is_no_sign_of_a_gateway_that_is_gone(stub: Stub) -> None:
+    stub.silent = True
+    with pytest.raises(PublishTimeout):
+        publish("room", "asked", wait=True, timeout=0.01)
+    publish("room", "first")
+    failed: list[Exception] = []
+
+    def send() -> None:
+        try:
+            for n in range(200):
+                publish("room", str(n))
+        except GatewayUnavailable as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=send) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    stub.wait_for(4002)
+
+
+@pytest.mark.parametrize("limit", [None, "10", 1.5])
+def test_a_limit_that_no_gateway_could_read_is_refused_here(stub: Stub, limit: Any) -> None:
+    with pytest.raises(TypeError):
+        history("room", limit=limit)
+    assert stub.senders == set()
 
 
 def test_a_large_lot_is_cut_into_batches(stub: Stub) -> None:

@@ -1,4 +1,8 @@
-"""Three machines around one Valkey: what one says all hear, whatever dies."""
+"""Three machines around one Valkey: what one says all hear, whatever dies.
+
+Each of these takes some seconds, since seconds are what it takes to find out that something is
+gone, and more where other work shares the cores: six publishers and servers are started.
+"""
 
 from __future__ import annotations
 

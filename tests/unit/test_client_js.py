@@ -7,8 +7,10 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,24 @@ def test_types() -> None:
         missing("typescript is not installed; scripts/build-client does it")
     options = ["--noEmit", "--strict", "--target", "es2022", "--module", "esnext"]
     run(TOOLS / "tsc", *options, "--lib", "es2022,dom", "tests/node/use.ts")
+
+
+@pytest.mark.parametrize("heading", ["React", "Vue", "HTMX"])
+def test_examples_of_the_docs_have_the_right_types(heading: str) -> None:
+    if not (TOOLS / "tsc").exists():
+        missing("typescript is not installed; scripts/build-client does it")
+    page = (ROOT / "docs" / "browser.md").read_text().partition(f"## {heading}\n")[2]
+    block = r"```(?:js|html)\n(?:<script[^>]*>)?(.*?)(?:</script>\n)?```"
+    found = re.search(block, page, re.DOTALL)
+    assert found is not None
+    client = STATIC / "client.js"
+    options = ["--noEmit", "--allowJs", "--checkJs", "--strict", "false"]
+    options += ["--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"]
+    # Below tests/node, where the types of others are found.
+    with tempfile.TemporaryDirectory(dir=TOOLS.parents[1], prefix=".docs-") as directory:
+        example = Path(directory) / "example.js"
+        text = re.sub(r"\"(django-ws|/static/.*?)\"", f'"{client}"', found[1])
+        example.write_text(text)
+        globals_ = Path(directory) / "globals.d.ts"
+        globals_.write_text("declare const htmx: { createWebSocket: (url: string) => WebSocket };")
+        run(TOOLS / "tsc", *options, "--skipLibCheck", "--lib", "es2022,dom", example, globals_)

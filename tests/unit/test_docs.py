@@ -47,6 +47,12 @@ def test_every_check_is_documented() -> None:
     assert ids == set(re.findall(r"django_ws\.([EW]\d{3})", page))
 
 
+def test_every_check_has_an_id_of_its_own() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    rows = re.findall(r"^\| `(django_ws\.[EW]\d+)`", page, re.MULTILINE)
+    assert sorted(set(rows)) == sorted(rows)
+
+
 def test_every_test_that_is_named_exists() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)

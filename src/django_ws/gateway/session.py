@@ -152,6 +152,7 @@ class Session:
     """
 
     __slots__ = (
+        "_at_close",
         "_client",
         "_confirm_due",
         "_deaf",
@@ -218,6 +219,7 @@ class Session:
         self.adrift_since = 0.0
         self.wanted: Wanted | None = None
         self._returning: Returning | None = None
+        self._at_close = 0
         self._windows = windows
         self._owner = owner
         self._deaf = True
@@ -260,9 +262,9 @@ class Session:
 
     @property
     def handled_seq(self) -> int:
-        """Seq of the last event that is handled; 0 if nobody needs to know any more."""
+        """Seq of the last event that is handled; once it is closed, as far as that was before."""
         if self._deaf:
-            return 0  # what was in flight is dropped then, and not handled
+            return self._at_close  # what was in flight is dropped then, and not handled
         return self.unacked[0].seq - 1 if self.unacked else self.seq
 
     @property
@@ -574,8 +576,9 @@ class Session:
 
     def close(self, close: Close) -> None:
         """The handler closes the connection; what it has not had yet is not for it any more."""
-        moving = self.state in MOVING
+        moving, at_close = self.state in MOVING, self.handled_seq
         self._step(Step.CLOSED)
+        self._at_close = at_close
         if moving:
             self._stay()
         self._close_client(close.code, close.reason)

@@ -142,6 +142,25 @@ def test_its_handler_may_close_it(stage: Stage) -> None:
     assert stage.parking.find("token") is None
 
 
+def test_who_is_closed_hears_what_was_handled_and_no_more(stage: Stage) -> None:
+    for number in (1, 2, 3):
+        stage.conversation.receive(TEXT, b'["m",%d,0,"x"]' % number)
+    stage.worker.take()
+    stage.worker.say(Close(stage.session.conn, 4000, "enough"), acks={stage.session.conn: 3})
+    assert stage.line.said == [["a", 2]]
+    assert stage.line.ended == [4000]
+    stage.worker.say(acks={stage.session.conn: 4})  # passed over, not handled
+    stage.conversation.beat()
+    assert stage.line.said[-1] == ["a", 2]
+
+
+def test_who_is_given_up_hears_nothing_of_what_was_in_flight(stage: Stage) -> None:
+    stage.conversation.receive(TEXT, b'["m",1,0,"x"]')
+    stage.session.give_up(4401, "logged out")
+    assert stage.line.said == []
+    assert stage.line.ended == [4401]
+
+
 def test_it_counts_for_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, max_connections_per_user=2)
     stage.cut()

@@ -77,7 +77,7 @@ class CallSession(Taker, Protocol):
     Attributes:
         address: the client's, as it began.
         live: nobody has closed it.
-        handled_seq: seq of the last event that is handled; 0 if that does not matter any more.
+        handled_seq: seq of the last event that is handled, before anybody closed it.
     """
 
     @property
@@ -343,10 +343,12 @@ class Conversation:
 
     def close(self, code: int, reason: str) -> None:
         """End the session; to a client that is there what was sent before still goes out."""
-        if self._line is not None:
-            self._line.end(code, reason)
-        else:
+        line = self._line
+        if line is None:
             self._end(code, reason)
+            return
+        self.settle()  # so that the client doubts only what is in doubt
+        line.end(code, reason)
 
     def resume(self) -> None:
         """Go on reading."""

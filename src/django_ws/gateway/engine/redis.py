@@ -18,6 +18,7 @@ from ...wire.messages import Expel, Position, Present, Publish, Recent, Recheck
 from ..counters import Counters
 from .backlog import Backlog
 from .base import Done, Failure, Listener
+from .health import Health
 from .heard import Heard
 from .leases import Leases
 from .link import Link
@@ -31,9 +32,8 @@ __all__ = ["Redis"]
 
 logger = logging.getLogger("django_ws.gateway.engine")
 
-#: Seconds between renewals of the lease, and between lines in the log about one misfortune.
+#: Seconds between renewals of the lease.
 TICK = 1.0
-QUIET = 1.0
 
 #: Seconds between looks after groups that have to wait for it.
 HEAL_PAUSE = 0.02
@@ -76,14 +76,10 @@ class Redis:
         self._counters = counters
         self._on_published = on_published
         self._incarnation = incarnation
-        self._server = server
         self._names = Names(project, server.db)
         self._calls = calls = Calls(self._names, clock)
         self._inbox = self._names.inbox(incarnation)
-        self._away_since: float | None = float("-inf")
-        self._trouble = ""
-        self._said = float("-inf")
-        self._lost = 0  # publications since the last line in the log
+        self._health = Health(str(server), loop.time, counters)
         self._published = False
         self._healer: asyncio.TimerHandle | None = None
         self._ticked = loop.time()
@@ -117,21 +113,11 @@ class Redis:
 
     def _placed(self, done: Done[Position] | None, outcome: Placed | Failure) -> None:
         if isinstance(outcome, Failure):
-            self._counters["engine_lost"] += 1
-            if done is None:
-                self._lost += 1
-                self._say_lost(outcome)
-            else:
+            self._health.lost(outcome, told=done is not None)
+            if done is not None:
                 done(outcome)
         elif done is not None:
             done(outcome.position)
-
-    def _say_lost(self, failure: Failure) -> None:
-        now = self._loop.time()
-        if now - self._said >= QUIET:
-            self._said = now
-            logger.error("%d publication(s) lost: %s", self._lost, failure.words)
-            self._lost = 0
 
     def subscribe(self, group: str) -> None:
         self._heard.add(group, self._options(group))
@@ -236,20 +222,21 @@ class Redis:
 
     @property
     def away(self) -> float:
-        return 0.0 if self._away_since is None else self._loop.time() - self._away_since
+        return self._health.away
 
     def expire(self) -> None:
         self._spreads.expire()
         now = self._loop.time()
-        if now - self._ticked < TICK or self._away_since is not None:
+        if now - self._ticked < TICK or self._health.away:
             return
         self._ticked = now
+        self._health.report()
         self._leases.renew()
         self._heard.keep(TICK / KEEP_ROUND)
         self._heal()
 
     async def drain(self, seconds: float) -> None:
-        if self._away_since is not None:
+        if self._health.away:
             return
         deadline = self._loop.time() + seconds
         self._servers.call(self._calls.end_lease(self._incarnation), lambda outcome: None)
@@ -267,10 +254,7 @@ class Redis:
     def up(self, link: Link) -> None:
         """See :class:`.link.Links`."""
         if self._servers.all_up:
-            if self._trouble:
-                logger.warning("the engine at %s is back", self._server)
-            self._away_since = None
-            self._trouble = ""
+            self._health.up()
         self._ticked = self._loop.time()
         self._leases.renew()
         if self._servers.has(link, COMMON):
@@ -284,13 +268,8 @@ class Redis:
 
     def down(self, link: Link | None, reason: str) -> None:
         """See :class:`.link.Links`."""
-        if self._away_since is None:
-            self._away_since = self._loop.time()
-            self._counters["engine_away"] += 1
+        self._health.down(reason)
         self._leases.lost()
-        if reason != self._trouble:
-            self._trouble = reason
-            logger.error("the engine at %s is away: %s", self._server, reason)
 
     def pushed(self, link: Link, message: list[Value]) -> None:
         """See :class:`.link.Links`."""
@@ -353,7 +332,7 @@ class Redis:
         if group == SPREAD:
             logger.error("what other gateways said was missed: disconnects may not be done here")
         else:
-            self._counters["engine_missed"] += 1
+            self._health.missed()
             self._published = True
             self._listener.missed(group, position)
 
