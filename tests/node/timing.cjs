@@ -1,5 +1,5 @@
 // Tells where a suite was late itself: it cancelled a request before that was sent, since its own
-// connection did not stand yet; or a timer, or the way of a request to the kernel, took over 50 ms.
+// connection did not stand yet; or a timer, or the way of a request to the kernel, took over 100 ms.
 const http = require("node:http");
 const destroy = http.ClientRequest.prototype.destroy;
 let unsent = false;
@@ -24,5 +24,5 @@ globalThis.setTimeout = (callback, delay = 0, ...args) => {
 };
 process.on("exit", () => {
   if (unsent) console.error("suite late: cancelled a request before it was sent");
-  if (late > 50) console.error(`suite late: by ${Math.round(late)} ms`);
+  if (late > 100) console.error(`suite late: by ${Math.round(late)} ms`);
 });
