@@ -91,7 +91,10 @@ class Client:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise Refused(str(reply)) from None
-        return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+        try:
+            return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+        except (TypeError, ValueError) as error:
+            raise Refused(f"what stands there is not ours: {error}") from None
 
     def wait(self, key: bytes, deadline: float) -> list[bytes]:
         """What somebody has put into a list; nothing if nobody has until then.
