@@ -19,12 +19,16 @@ from redis.connection import (
     UnixDomainSocketConnection,
 )
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
+    ClusterDownError,
+    MovedError,
     NoScriptError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -41,6 +45,9 @@ MAX_CONNECTIONS = 32
 
 #: What a server says that is no primary (any more), or not yet.
 _ELSEWHERE = (ReadOnlyError, BusyLoadingError)
+
+#: What a node of a cluster says that cannot do something at the moment.
+_UNSETTLED = (MovedError, AskError, TryAgainError, ClusterDownError, *_ELSEWHERE)
 
 
 class Away(Exception):
@@ -65,6 +72,7 @@ class Client:
     def __init__(self, server: Server, patience: float) -> None:
         self._pool: ConnectionPool | None = None
         self._cluster: RedisCluster | None = None
+        self._outdated = False  # who has which keys may have changed; threads may see an old value
         self._server = server
         self._patience = patience
         if server.kind != "cluster":
@@ -125,28 +133,87 @@ class Client:
     def _exchange(self, commands: Sequence[tuple[Any, ...]], deadline: float) -> list[Any]:
         """The replies, errors among them."""
         if self._pool is None:
-            return self._exchange_with_cluster(commands)
+            return self._exchange_with_cluster(commands, deadline)
         replies = _exchange(self._pool, commands, deadline)
-        if any(isinstance(reply, _ELSEWHERE) for reply in replies):
+        undone = [i for i, reply in enumerate(replies) if isinstance(reply, _ELSEWHERE)]
+        if undone:
             self._pool.disconnect()  # the next look finds another one
-            replies = _exchange(self._pool, commands, deadline)
-            for reply in replies:
+            again = _exchange(self._pool, [commands[i] for i in undone], deadline)
+            for i, reply in zip(undone, again, strict=True):
                 if isinstance(reply, _ELSEWHERE):
-                    raise Away(str(reply))
+                    raise (Away if len(undone) == len(commands) else Late)(str(reply))
+                replies[i] = reply
         return replies
 
-    def _exchange_with_cluster(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _exchange_with_cluster(
+        self, commands: Sequence[tuple[Any, ...]], deadline: float
+    ) -> list[Any]:
+        replies = self._exchange_with_nodes(commands, deadline)
+        moved = [i for i, reply in enumerate(replies) if isinstance(reply, MovedError)]
+        if moved:  # so nothing of them was done
+            self._outdated = True
+            again = self._exchange_with_nodes([commands[i] for i in moved], deadline)
+            for i, reply in zip(moved, again, strict=True):
+                replies[i] = reply
+        for i, reply in enumerate(replies):
+            if isinstance(reply, AskError) and not isinstance(reply, MovedError):
+                replies[i] = self._exchange_with_nodes(
+                    [("ASKING",), commands[i]], deadline, (reply.host, reply.port)
+                )[1]
+        failed = [reply for reply in replies if isinstance(reply, _UNSETTLED)]
+        if failed:
+            self._outdated = True
+            raise (Away if len(failed) == len(replies) else Late)(str(failed[0]))
+        return replies
+
+    def _exchange_with_nodes(
+        self,
+        commands: Sequence[tuple[Any, ...]],
+        deadline: float,
+        address: tuple[str, int] | None = None,
+    ) -> list[Any]:
+        """Send to each node what belongs there, once: a pipeline of redis-py sends a command again
+        whose answer does not come, and asks another node for the keys of each script.
+
+        Args:
+            address: of the node for all of them; ``None`` for that which has the key.
+        """
+        parts: dict[str, tuple[ConnectionPool, list[int]]] = {}
         try:
             if self._cluster is None:
                 self._cluster = _cluster(self._server, self._patience)
-            pipeline = self._cluster.pipeline(transaction=False)  # type: ignore[no-untyped-call]
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
-        except RedisTimeoutError as error:
-            raise Late(str(error)) from None
+            elif self._outdated:
+                self._cluster.nodes_manager.initialize()
+            self._outdated = False
+            for i, command in enumerate(commands):
+                node = (
+                    self._cluster.get_node(*address)  # type: ignore[no-untyped-call]
+                    if address is not None
+                    else self._cluster.get_node_from_key(_key(command))  # type: ignore[no-untyped-call]
+                )
+                if node is None:
+                    raise Away("it is not known which node has these keys")
+                if node.name not in parts:
+                    client = self._cluster.get_redis_connection(node)
+                    parts[node.name] = client.connection_pool, []
+                parts[node.name][1].append(i)
         except (RedisClusterException, RedisError, OSError) as error:
+            self._outdated = True
             raise Away(str(error)) from None
+        replies: dict[int, Any] = {}
+        for pool, numbers in parts.values():
+            try:
+                found = _exchange(pool, [commands[i] for i in numbers], deadline)
+            except (Away, Late) as error:
+                self._outdated = True
+                raise type(error)(str(error)) if not replies else Late(str(error)) from None
+            replies.update(zip(numbers, found, strict=True))
+        return [replies[i] for i in range(len(commands))]
+
+
+def _key(command: tuple[Any, ...]) -> Any:
+    """The first one that a command names."""
+    return command[3 if command[0] in ("EVAL", "EVALSHA", "BLMPOP") else 1]
 
 
 def _exchange(
@@ -160,7 +227,8 @@ def _exchange(
         try:
             connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
         except (RedisError, OSError) as error:
-            raise Away(str(error)) from None
+            # The last one has not arrived as a whole, those before may have.
+            raise (Away if len(commands) == 1 else Late)(str(error)) from None
         return [_reply(connection, deadline) for _ in commands]
     except BaseException:
         # What it still owes is nobody's.
