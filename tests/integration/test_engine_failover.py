@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -146,6 +147,30 @@ def test_django_processes_speak_to_clusters(bench: ClusterBench) -> None:
     own.send([Expel(0, "7", "", "", "", 4401, "")])
     bench.wait_for(lambda: bool(bench.ears.messages))
     own.close()
+
+
+def test_django_processes_find_a_slot_that_is_moved(bench: ClusterBench) -> None:
+    """While it is moved nobody can begin a group there, which is waited for, for a while."""
+    own = publisher(bench.cluster.url, bench.project)
+    group, other = bench.group_at(0), bench.group_at(1)
+    number = SLOTS[Names(bench.project).bucket(group)]
+    source, target = bench.cluster.nodes
+    own.send([Publish(0, other, TEXT, b"a")])
+    for node, state, peer in ((target, "IMPORTING", source), (source, "MIGRATING", target)):
+        node.command("CLUSTER", "SETSLOT", number, state, peer.id)
+    timer = threading.Timer(0.3, bench.cluster.move_slot, (number, source, target))
+    try:
+        timer.start()
+        own.ask([Publish(1, each, TEXT, b"b") for each in (other, group, other)], 2.0)
+        timer.join()
+        own.ask([Publish(1, each, TEXT, b"c") for each in (group, other)], 2.0)
+        for name, expected in ((group, ["b", "c"]), (other, ["a", "b", "b", "c"])):
+            (found,) = own.ask([GetHistory(1, name, None, 10)], 1.0)[0]
+            assert texts(msgspec.msgpack.decode(found, type=Recent).publications) == expected
+    finally:
+        timer.join()
+        bench.cluster.move_slot(number, target, source)
+        own.close()
 
 
 @pytest.mark.parametrize("stuck", [0, 1])

@@ -6,7 +6,8 @@ Safe in threads and greenlets; nothing here survives a fork.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from redis import BlockingConnectionPool, RedisCluster
@@ -47,7 +48,10 @@ MAX_CONNECTIONS = 32
 _ELSEWHERE = (ReadOnlyError, BusyLoadingError)
 
 #: What a node of a cluster says that cannot do something at the moment.
-_UNSETTLED = (MovedError, AskError, TryAgainError, ClusterDownError, *_ELSEWHERE)
+_UNSETTLED = (AskError, TryAgainError, ClusterDownError, *_ELSEWHERE)  # MOVED is an ASK, too
+
+#: Seconds until such a node is asked again.
+_SOON = 0.05
 
 
 class Away(Exception):
@@ -94,7 +98,9 @@ class Client:
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             commands = [calls[i].command(in_full=True) for i in unknown]
-            for i, reply in zip(unknown, self._exchange(commands, deadline), strict=True):
+            with _behind(len(unknown) < len(calls)):
+                again = self._exchange(commands, deadline)
+            for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
         for reply in replies:
             if isinstance(reply, Exception):
@@ -138,7 +144,8 @@ class Client:
         undone = [i for i, reply in enumerate(replies) if isinstance(reply, _ELSEWHERE)]
         if undone:
             self._pool.disconnect()  # the next look finds another one
-            again = _exchange(self._pool, [commands[i] for i in undone], deadline)
+            with _behind(len(undone) < len(commands)):
+                again = _exchange(self._pool, [commands[i] for i in undone], deadline)
             for i, reply in zip(undone, again, strict=True):
                 if isinstance(reply, _ELSEWHERE):
                     raise (Away if len(undone) == len(commands) else Late)(str(reply))
@@ -149,21 +156,20 @@ class Client:
         self, commands: Sequence[tuple[Any, ...]], deadline: float
     ) -> list[Any]:
         replies = self._exchange_with_nodes(commands, deadline)
-        moved = [i for i, reply in enumerate(replies) if isinstance(reply, MovedError)]
-        if moved:  # so nothing of them was done
+        delay = 0.0
+        while undone := [i for i, reply in enumerate(replies) if isinstance(reply, _UNSETTLED)]:
             self._outdated = True
-            again = self._exchange_with_nodes([commands[i] for i in moved], deadline)
-            for i, reply in zip(moved, again, strict=True):
-                replies[i] = reply
-        for i, reply in enumerate(replies):
-            if isinstance(reply, AskError) and not isinstance(reply, MovedError):
-                replies[i] = self._exchange_with_nodes(
-                    [("ASKING",), commands[i]], deadline, (reply.host, reply.port)
-                )[1]
-        failed = [reply for reply in replies if isinstance(reply, _UNSETTLED)]
-        if failed:
-            self._outdated = True
-            raise (Away if len(failed) == len(replies) else Late)(str(failed[0]))
+            if time.monotonic() + delay > deadline:
+                error = Away if len(undone) == len(replies) else Late
+                raise error(str(replies[undone[0]]))
+            time.sleep(delay)
+            delay = _SOON
+            for i in undone:
+                before, asked, address = replies[i], [commands[i]], None
+                if isinstance(before, AskError) and not isinstance(before, MovedError):
+                    asked, address = [("ASKING",), *asked], (before.host, before.port)
+                with _behind(len(undone) < len(replies) or i != undone[0]):
+                    replies[i] = self._exchange_with_nodes(asked, deadline, address)[-1]
         return replies
 
     def _exchange_with_nodes(
@@ -203,12 +209,22 @@ class Client:
         replies: dict[int, Any] = {}
         for pool, numbers in parts.values():
             try:
-                found = _exchange(pool, [commands[i] for i in numbers], deadline)
-            except (Away, Late) as error:
+                with _behind(bool(replies)):
+                    found = _exchange(pool, [commands[i] for i in numbers], deadline)
+            except (Away, Late):
                 self._outdated = True
-                raise type(error)(str(error)) if not replies else Late(str(error)) from None
+                raise
             replies.update(zip(numbers, found, strict=True))
         return [replies[i] for i in range(len(commands))]
+
+
+@contextmanager
+def _behind(others: bool) -> Iterator[None]:
+    """Who sends something after others were done cannot say that nothing was."""
+    try:
+        yield
+    except Away as error:
+        raise (Late if others else Away)(str(error)) from None
 
 
 def _key(command: tuple[Any, ...]) -> Any:
