@@ -41,7 +41,8 @@ class Health:
     @property
     def away(self) -> float:
         """See :attr:`.base.Engine.away`."""
-        return 0.0 if self._away_since is None else self._clock() - self._away_since
+        # Also in the turn of the loop in which it went: its clock stands still there.
+        return 0.0 if self._away_since is None else max(1e-6, self._clock() - self._away_since)
 
     def up(self) -> None:
         """It is there."""
