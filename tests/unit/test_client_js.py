@@ -66,7 +66,9 @@ def test_examples_of_the_docs_have_the_right_types(heading: str) -> None:
     if not (TOOLS / "tsc").exists():
         missing("typescript is not installed; scripts/build-client does it")
     page = (ROOT / "docs" / "browser.md").read_text().partition(f"## {heading}\n")[2]
-    found = re.search(r"```(?:js|html)\n(?:<script[^>]*>)?(.*?)(?:</script>\n)?```", page, re.DOTALL)
+    found = re.search(
+        r"```(?:js|html)\n(?:<script[^>]*>)?(.*?)(?:</script>\n)?```", page, re.DOTALL
+    )
     assert found is not None
     client = STATIC / "client.js"
     options = ["--noEmit", "--allowJs", "--checkJs", "--strict", "false"]
