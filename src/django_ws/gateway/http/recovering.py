@@ -93,7 +93,10 @@ class Recovering:
             None if there is no such session, or none that could go on; and ``auth`` without what
             the client's library has put into it, which is nothing for handlers.
         """
-        fields = _object.decode(auth)
+        try:
+            fields = _object.decode(auth)
+        except (msgspec.DecodeError, RecursionError):
+            return None, auth  # the worker cannot read it either
         pid, offset = _pop(fields, "pid"), _pop(fields, "offset")
         if not pid:
             return None, auth
