@@ -27,6 +27,7 @@ __all__ = [
     "login_not_required",
     "login_required",
     "make_ticket",
+    "passes",
     "permission_required",
     "user_passes_test",
 ]
@@ -54,6 +55,7 @@ class Subject(Protocol):
 
 def login_required(handler_class: C) -> C:
     """Let only users in who are logged in; others are refused with 401."""
+    _check_class("login_required", handler_class)
     handler_class.login_required = True  # type: ignore[attr-defined]
     return handler_class
 
@@ -63,6 +65,7 @@ def login_not_required(handler_class: C) -> C:
 
     What other decorators ask for, they go on asking.
     """
+    _check_class("login_not_required", handler_class)
     handler_class.login_required = False  # type: ignore[attr-defined]
     return handler_class
 
@@ -85,11 +88,23 @@ def user_passes_test(test: Test) -> Callable[[C], C]:
     """
 
     def decorate(handler_class: C) -> C:
+        _check_class("permission_required and user_passes_test", handler_class)
         tests = (*getattr(handler_class, "_user_tests", ()), test)
         handler_class._user_tests = tests  # type: ignore[attr-defined]
         return handler_class
 
     return decorate
+
+
+def _check_class(decorator: str, handler_class: object) -> None:
+    """Refuse what would silently be left open: a hook or a view that looks protected."""
+    if not isinstance(handler_class, type):
+        name = getattr(handler_class, "__qualname__", repr(handler_class))
+        raise TypeError(
+            f"{decorator} of django_ws.auth: for handler classes, and {name} is none. A whole "
+            "handler is protected, not a hook of it; for views there is "
+            "django.contrib.auth.decorators"
+        )
 
 
 def _has_perms(perms: tuple[str, ...], user: Any) -> bool:
@@ -118,11 +133,20 @@ def authorize(handler: Subject) -> None:
     user = handler.user
     if rules.login and not user.is_authenticated:
         raise Reject(401, "login required")
-    if all(test(user) for test in rules.tests):
+    if _passes(rules, user):
         return
     if not user.is_authenticated:
         raise Reject(401, "login required")
     raise Reject(403, "permission denied")
+
+
+def passes(handler_class: type, namespace: str, user: Any) -> bool:
+    """Whether a user passes what a class in a namespace tests, apart from being logged in."""
+    return _passes(_rules(handler_class, namespace), user)
+
+
+def _passes(rules: _Rules, user: Any) -> bool:
+    return all(test(user) for test in rules.tests)
 
 
 def close_code(namespace: str, status: int) -> int:

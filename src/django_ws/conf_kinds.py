@@ -144,11 +144,17 @@ def _group(pattern: str, options: object) -> GroupConfig:
         read = {name: kinds[name](value) for name, value in options.items()}
     except ValueError as error:
         raise ValueError(f"has a wrong option for {pattern!r}: a value {error}") from None
+    if read.get("history_ttl") and "history_size" not in read:
+        raise ValueError(
+            f"has a history_ttl without a history_size for {pattern!r}: nothing would be kept"
+        )
     return msgspec.convert(read, GroupConfig)
 
 
 def _join_leave(value: object) -> bool | str:
-    return "user" if value == "user" else boolean(value)
+    if not isinstance(value, bool) and value != "user":
+        raise ValueError(f"must be True, False or 'user', not {value!r}")
+    return value
 
 
 def regex(value: object) -> str:

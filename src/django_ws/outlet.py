@@ -177,7 +177,7 @@ def _expel(message: Expel) -> int:
     return sum(ask(message, int))
 
 
-def tell(messages: Sequence[Expel | Recheck], using: str | None) -> None:
+def tell(messages: Sequence[Expel | Recheck], using: str | None, immediate: bool = False) -> None:
     """Let gateways know what has happened to sessions or users, now or on commit.
 
     Whoever has changed it need not know of gateways: this never raises, and waits for none. One
@@ -185,9 +185,10 @@ def tell(messages: Sequence[Expel | Recheck], using: str | None) -> None:
 
     Args:
         using: as of :func:`.deferral.in_transaction`.
+        immediate: now, also inside a transaction.
     """
     try:
-        alias = in_transaction(using)
+        alias = None if immediate else in_transaction(using)
         if alias is None:
             _tell(messages)
         else:

@@ -85,20 +85,22 @@ class _Line:
     Attributes:
         lock: guards the rest.
         reached: it has been connected before.
+        stuck: the gateway did not take the last batch. Read without the lock by who could not get
+            it: whether that is the gateway's fault, or that of many who publish at once.
     """
 
     def __init__(self, endpoint: str) -> None:
         self.lock = threading.Lock()
         self.reached = False
+        self.stuck = False
         self._socket = RepliesSender(endpoint, SILENCE)
 
     def send(self, batch: bytes, deadline: float) -> bool:
         """Queue a batch. False if the gateway took none until then (``time.monotonic()``)."""
         # What is late is tried all the same: it costs nothing.
-        if not self._socket.send(batch, deadline - time.monotonic()):
-            return False
-        self.reached = True
-        return True
+        self.stuck = not self._socket.send(batch, deadline - time.monotonic())
+        self.reached |= not self.stuck
+        return not self.stuck
 
     def answers(self, requests: set[int], deadline: float) -> Iterator[Answer | Failed]:
         """The answers to these requests, as far as they come in time."""
@@ -205,7 +207,8 @@ class Gateways:
             # Who is at a gateway that is down need not be waited for while another one serves.
             patience = 0.0 if taken and line.reached else PATIENCE
             if _send(line, left, gateway.deadline(started, patience)):
-                gateway.failed(started, taken)
+                if line.stuck:
+                    gateway.failed(started, taken)
             else:
                 taken = True
                 if self._shared:
@@ -221,14 +224,19 @@ class Gateways:
             if not is_there(gateway.endpoint):
                 continue
             started = time.monotonic()
-            if _send(gateway.line(number), batches, gateway.deadline(started, NO_PATIENCE)):
+            line = gateway.line(number)
+            if _send(line, batches, gateway.deadline(started, NO_PATIENCE)) and line.stuck:
                 gateway.failed(started)
 
-    def ask(self, requests: Sequence[PublisherMessage], timeout: float) -> list[list[msgspec.Raw]]:
+    def ask(
+        self, requests: Sequence[PublisherMessage], timeout: float, first: int = 0
+    ) -> list[list[msgspec.Raw]]:
         """Have requests answered.
 
         Args:
             timeout: seconds for everything.
+            first: index of the gateway that is asked before the others, and alone if it answers
+                and they share an engine.
 
         Returns:
             By gateway, without those that are down, the values of the answers in the order of the
@@ -246,7 +254,7 @@ class Gateways:
         found: list[list[msgspec.Raw]] = []
         down: list[_Gateway] = []
         several = len(self._gateways) > 1
-        for gateway in self._gateways:
+        for gateway in (*self._gateways[first:], *self._gateways[:first]):
             line = gateway.line(number)
             # Who is at a gateway that is down need not be waited for while another one serves.
             patience = 0.0 if several and line.reached else PATIENCE
@@ -328,7 +336,8 @@ def _ask(
         answer_by = started + BRIEFLY
     deadline = gateway.deadline(started, min(patience, timeout))
     if not _acquire(line, deadline):
-        gateway.failed(started, not patience)
+        if line.stuck:
+            gateway.failed(started, not patience)
         return None
     values: list[msgspec.Raw] = []
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.signals import user_logged_out
+from django.db import router
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 
@@ -74,9 +75,15 @@ def _quietly(listener: Callable[..., None]) -> Callable[..., None]:
 @_quietly
 def _logged_out(request: Any, **kwargs: Any) -> None:
     """The signal comes before the session is deleted: hence ``over``."""
-    key = getattr(getattr(request, "session", None), "session_key", None)
-    if key:
-        _tell([Expel(0, "", session_digest(key), "", "", *LOGGED_OUT, True)], None)
+    session = getattr(request, "session", None)
+    key = getattr(session, "session_key", None)
+    if not key:
+        return
+    # One that is not in a database is gone for good, whatever becomes of a transaction.
+    model = getattr(session, "model", None)
+    using = None if model is None else router.db_for_write(model)
+    found = Expel(0, "", session_digest(key), "", "", *LOGGED_OUT, True)
+    _tell([found], using, immediate=model is None)
 
 
 @_quietly
@@ -164,8 +171,8 @@ def _recheck_by_pk(users: Iterable[object], using: str) -> None:
     _tell([Recheck(0, str(user)) for user in users], using)
 
 
-def _tell(messages: list[Expel | Recheck], using: str | None) -> None:
+def _tell(messages: list[Expel | Recheck], using: str | None, *, immediate: bool = False) -> None:
     from . import outlet  # not before it is needed: ZeroMQ is none of most commands' affair
 
     if messages:
-        outlet.tell(messages, using)
+        outlet.tell(messages, using, immediate)

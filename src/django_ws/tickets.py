@@ -18,6 +18,7 @@ from django.core import signing
 from django.utils.crypto import constant_time_compare
 
 from . import conf, outlet
+from .conf_problems import nearest
 from .exceptions import PublishError, Reject
 from .publisher_link import next_request
 from .wire.messages import UseTicket
@@ -74,7 +75,7 @@ def make_ticket(user: Any, *, max_age: float = 60, namespace: str | None = None)
         Text that can be in a URL as it is.
 
     Raises:
-        ValueError: It is nobody, or ``max_age`` is not above 0.
+        ValueError: It is nobody, ``max_age`` is not above 0, or there is no such namespace.
     """
     return sign(user, max_age, namespace or "", "")
 
@@ -89,6 +90,9 @@ def sign(user: Any, max_age: float, namespace: str, session: str) -> str:
         raise ValueError(f"{user!r} is nobody: there is no user to make a ticket for")
     if not max_age > 0:
         raise ValueError(f"max_age is a number of seconds above 0, not {max_age!r}")
+    known = conf.handler_paths()
+    if namespace and known and namespace not in known:
+        raise ValueError(f"DEFAULT_WS_HANDLERS has no {namespace!r}. {nearest(namespace, known)}")
     ticket = Ticket(
         str(user._meta.pk.value_to_string(user)),
         getattr(user, "backend", None) or conf.authentication_backends()[0],

@@ -9,7 +9,19 @@ const online = (yes) => Object.defineProperty(globalThis, "navigator", { value: 
 const listeners = new Map();
 globalThis.addEventListener = (type, run) => listeners.set(type, (listeners.get(type) ?? new Set()).add(run));
 globalThis.removeEventListener = (type, run) => listeners.get(type)?.delete(run);
-const happens = (type) => [...(listeners.get(type) ?? [])].forEach((run) => run());
+const happens = (type) => [...(listeners.get(type) ?? [])].forEach((run) => run({ type }));
+
+async function reports(run) {
+    const reported = [];
+    process.setUncaughtExceptionCaptureCallback((error) => reported.push(error.message));
+    try {
+        run();
+        await new Promise((resolve) => setImmediate(resolve));
+    } finally {
+        process.setUncaughtExceptionCaptureCallback(null);
+    }
+    return reported;
+}
 
 function start(options = {}) {
     listeners.clear();
@@ -152,6 +164,78 @@ test("without a network nothing is tried, with it at once", async () => {
     assert.deepEqual([fake.sockets.length, socket.state], [2, "connecting"]);
 });
 
+test("a page in the background comes back with the network, and does not when it is hidden", async () => {
+    globalThis.document = { visibilityState: "hidden", addEventListener: (...all) => globalThis.addEventListener(...all), removeEventListener: () => {} };
+    try {
+        const { clock, fake } = start();
+        await fake.last.welcome();
+        online(false);
+        happens("offline");
+        fake.last.end(1006);
+        clock.pass(60000);
+        assert.equal(fake.sockets.length, 1);
+        online(true);
+        happens("visibilitychange");
+        assert.equal(fake.sockets.length, 1);
+        happens("online");
+        assert.equal(fake.sockets.length, 2);
+    } finally {
+        delete globalThis.document;
+    }
+});
+
+test("a hello that came too late is said again", async () => {
+    const { clock, fake, socket } = start();
+    fake.last.end(4408);
+    assert.equal(socket.state, "offline");
+    clock.pass(500);
+    await fake.last.welcome();
+    assert.equal(socket.state, "open");
+});
+
+test("a callback that fails is reported, and does not end the connection", async () => {
+    const { fake, socket } = start();
+    await fake.last.welcome();
+    socket.emit("rename", () => { throw new Error("oh"); });
+    const reported = await reports(() => fake.last.say("ok", 1, 1, 1, []));
+    assert.deepEqual(reported, ["oh"]);
+    assert.equal(socket.state, "open");
+});
+
+test("an event that wants an answer waits as long as one that does not, and is given back like it", async () => {
+    const { clock, fake, socket } = start();
+    const answers = [];
+    socket.emit("early", 1, (answer) => answers.push(answer));
+    fake.last.end(1006);
+    online(false);
+    clock.pass(100000);
+    online(true);
+    happens("online");
+    await fake.last.welcome();
+    assert.deepEqual(fake.last.said.at(-1), ["x", 1, 0, "early", [1]]);
+    fake.last.say("ok", 1, 1, 1, ["done"]);
+    assert.deepEqual(answers, ["done"]);
+    socket.emit("doubtful", "a", () => {});
+    let unconfirmed;
+    socket.onresume = (event) => ({ unconfirmed } = event);
+    fake.last.end(1012);
+    await fake.last.welcome();
+    assert.deepEqual(unconfirmed, [{ event: "doubtful", args: ["a"] }]);
+});
+
+test("a Blob that cannot be read is reported, and stops nothing else", async () => {
+    const { fake, socket } = start();
+    await fake.last.welcome();
+    const blob = new Blob(["x"]);
+    blob.arrayBuffer = async () => { throw new Error("the file has changed"); };
+    const reported = await reports(() => {
+        socket.send(blob);
+        socket.send("behind");
+    });
+    assert.deepEqual(reported, ["the file has changed"]);
+    assert.deepEqual(fake.last.said.at(-1), ["m", 1, 0, "behind"]);
+});
+
 test("silence is asked about, then given up", async () => {
     const { clock, fake, socket } = start();
     await fake.last.welcome();
@@ -180,6 +264,17 @@ test("what is too big for the gateway never leaves", async () => {
     assert.throws(() => socket.send("x".repeat(100)), { name: "DataError" });
     socket.send("\ud800");
     assert.equal(fake.last.said.at(-1)[3], "\ufffd");
+});
+
+test("who closes before the welcome says goodbye, so that no session waits for it", async () => {
+    for (const [given, said] of [[[], 1000], [[4001, "bye"], 4001]]) {
+        const { clock, fake, socket, got } = start();
+        await fake.last.accept();
+        socket.close(...given);
+        assert.equal(fake.last.closedWith, said);
+        clock.pass(0);
+        assert.deepEqual(got("close"), [1006]);
+    }
 });
 
 test("closing is as of a WebSocket", async () => {

@@ -2,12 +2,16 @@
 
 One server per kind of fault, under the full load, again and again in turn until the time is over;
 so memory that does not come back shows as growth from round to round.
+
+``scripts/soak --flapping`` is another round: pages whose network comes and goes while something is
+published all the time, see :mod:`.flapping`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import json
 import statistics
 import sys
@@ -16,7 +20,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import cluster_soak
 from .faults import FAULTS, Report, run
+from .flapping import Outcome, flap
 from .server import MODES, Project, Server
 
 __all__ = ["main"]
@@ -95,15 +101,73 @@ def table(collected: dict[str, list[Report]]) -> str:
     return "\n".join(lines)
 
 
+def flapping(pages: int, rate: float, seconds: float, output: Path | None) -> int:
+    """Let pages flap once; returns 1 if one of them has not everything once and in order.
+
+    Args:
+        pages, rate, seconds: as of :func:`.flapping.flap`.
+        output: gets the figures as JSON, too.
+    """
+    publications = int(rate * seconds)
+    kept = {"history_size": max(publications, 100), "history_ttl": seconds + 300}
+    with tempfile.TemporaryDirectory() as directory:
+        project = Project(Path(directory))
+        settings = {
+            "GROUPS": {"flapping": kept},
+            "SUB_SOCKET": project.flags[3],  # where the publisher finds the gateway
+            "MAX_CONNECTIONS_PER_IP": 4 * pages,  # all of them come from one
+        }
+        (project.directory / "local.json").write_text(json.dumps({"DJANGO_WS": settings}))
+        try:
+            server = Server(project, "--pool", "--workers=2")
+            outcome = asyncio.run(flap(server, pages=pages, rate=rate, seconds=seconds))
+            server.stop(40)
+        finally:
+            project.remove()
+    print(figures(outcome))
+    if output:
+        output.write_text(json.dumps(dataclasses.asdict(outcome), indent=1))
+    good = outcome.kept and outcome.whole == outcome.pages
+    print("kept" if good else f"BROKEN: {outcome.examples}")
+    return 0 if good else 1
+
+
+def figures(outcome: Outcome) -> str:
+    """What became of pages that flapped, as a table."""
+    wanted = outcome.pages * outcome.publications
+    share = 1 - outcome.missed / wanted if wanted else 1.0
+    rows = dataclasses.asdict(outcome)
+    del rows["examples"]
+    cells = [f"| delivered | {share:.4%} of {wanted:,} |"]
+    cells += [f"| {name} | {value:.4g} |" for name, value in rows.items() if name == "seconds"]
+    cells += [f"| {name} | {value:,} |" for name, value in rows.items() if name != "seconds"]
+    return "\n".join(["| flapping | |", "|---|---|", *cells])
+
+
 def main() -> int:
-    """Run for so many minutes; returns 1 if a promise was broken."""
+    """Run for so many minutes, or let pages flap; returns 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("minutes", nargs="?", type=float, default=30.0)
     parser.add_argument("--output", type=Path, help="also write the reports to this file, as JSON")
     parser.add_argument(
         "--fault", action="append", choices=FAULTS, help="only this one; may be repeated"
     )
+    parser.add_argument(
+        "--flapping", action="store_true", help="only the pages whose network comes and goes"
+    )
+    parser.add_argument("--pages", type=int, default=500, help="that flap (500)")
+    parser.add_argument("--rate", type=float, default=50.0, help="publications a second (50)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for which they flap (60)")
+    parser.add_argument(
+        "--cluster", action="store_true", help="three machines around one Valkey instead"
+    )
+    parser.add_argument("--seed", type=int, help="of --cluster: makes the same faults again")
     options = parser.parse_args()
+    if options.flapping:
+        return flapping(options.pages, options.rate, options.seconds, options.output)
+    if options.cluster:
+        seed = options.seed if options.seed is not None else int(time.time())
+        return cluster_soak.main(options.minutes, seed, options.output)
     deadline = time.monotonic() + options.minutes * 60
     collected: dict[str, list[Report]] = {}
     failures = []

@@ -147,11 +147,66 @@ def test_a_publication_reaches_members_at_all_gateways_once(server):
         expected = ["from a child", *map(str, range(30)), "last"]
         for client in members:
             assert [client.receive() for _ in expected] == expected
-        assert first.ask("to all") == "to all"
-        assert [client.receive() for client in others] == ["to all"] * 39
-        first.send("outer")  # from anywhere, but not to itself
-        assert [client.receive() for client in others] == ["from anywhere"] * 39
+        first.send("to all", "outer")  # the latter not to itself
+        for client in others:
+            assert [client.receive(), client.receive()] == ["to all", "from anywhere"]
+        assert first.receive() == "to all"
         assert first.ask("again") == "again"
+
+
+def heard(client: Client, number: int) -> list[tuple[str, str, int]]:
+    return [tuple(json.loads(client.receive())) for _ in range(number)]
+
+
+def voices(server: Server, stack: ExitStack) -> dict[Client, str]:
+    """At least 12 members of a group, some at each gateway; each hears all."""
+    found: dict[Client, str] = {}
+    while len(found) < 12 or len(set(found.values())) < 3:
+        assert len(found) < 100
+        client = stack.enter_context(Client(server, "voices"))
+        found[client] = str(client.ask("where"))
+        client.send("here")
+        for each in found:
+            assert heard(each, 1) == [(client.who, "here", 0)]
+    return found
+
+
+def test_what_a_hook_or_a_thread_publishes_stays_in_order_in_whichever_way(server):
+    with ExitStack() as stack:
+        members = voices(server, stack)
+        for client in members:
+            client.send("all")
+        counted = {"thread": 40, "hook": 40, "commit": 20, "async": 10}
+        expected = {
+            (client.who, kind): list(range(number))
+            for client in members
+            for kind, number in counted.items()
+        }
+        for client in members:
+            found: dict[tuple[str, str], list[int]] = {}
+            for who, kind, number in heard(client, 110 * len(members)):
+                found.setdefault((who, kind), []).append(number)
+            assert found == expected
+
+
+def test_handlers_whose_gateway_has_died_publish_by_another_one(server):
+    with ExitStack() as stack:
+        members = voices(server, stack)
+        server.gateways()[0].kill()
+        said: dict[Client, list[str]] = {}
+        for client, gateway in members.items():
+            before = []
+            with suppress(ConnectionClosed):
+                client.send("where")
+                while (message := client.receive()) != gateway:
+                    before.append(json.loads(message)[0])
+                said[client] = before
+        left = {client.who for client in members if client not in said}
+        assert left
+        for client, before in said.items():
+            rest = heard(client, len(left) - len(before))
+            assert {*before, *(who for who, _, _ in rest)} == left
+        until(lambda: len(server.gateways()) == 3)
 
 
 def test_another_server_on_the_port_is_refused(server, tmp_path):

@@ -111,6 +111,7 @@ class V1Client:
         socket: the connection; ``None`` without one.
         welcomed: the connection had its ``welcome``.
         code: with which the last connection ended that we did not cut; 0 before.
+        host: and port, for the next connection.
         sessions: how many were begun.
         resumed: how often one was got back.
         doubtful: messages of which nobody knows whether they were handled.
@@ -119,7 +120,7 @@ class V1Client:
     def __init__(
         self, host: str, path: str, on_envelope: Callable[[str, list[object]], None]
     ) -> None:
-        self._host, self._path = host, path
+        self.host, self._path = host, path
         self._on_envelope = on_envelope
         self._token = ""
         self._taken = 0  # number of the last envelope from the gateway
@@ -135,11 +136,13 @@ class V1Client:
         self.resumed = 0
         self.doubtful: list[str] = []
 
-    async def connect(self) -> None:
+    async def connect(self) -> Socket:
         """Open a connection; ``welcome`` comes later."""
-        host, _, port = self._host.partition(":")
-        loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: Socket(self, self._host, self._path), host, int(port))
+        host, _, port = self.host.partition(":")
+        _, socket = await asyncio.get_running_loop().create_connection(
+            lambda: Socket(self, self.host, self._path), host, int(port)
+        )
+        return socket
 
     def cut(self) -> None:
         """End the connection as a broken network does."""

@@ -106,6 +106,15 @@ def test_permission_required(ann: User) -> None:
 
 
 @pytest.mark.parametrize(
+    "decorator",
+    [login_required, login_not_required, permission_required("a.b"), user_passes_test(bool)],
+)
+def test_a_hook_or_a_view_that_would_only_look_protected(decorator: Any) -> None:
+    with pytest.raises(TypeError, match=r"for handler classes, and Handler.on_message is none"):
+        decorator(Handler.on_message)
+
+
+@pytest.mark.parametrize(
     "dispatch",
     [
         lambda self, hook, *args: None if hook == "authorize" else getattr(self, hook)(*args),
@@ -325,6 +334,11 @@ def test_nobody_gets_a_ticket(ann: User) -> None:
         make_ticket(AnonymousUser())
     with pytest.raises(ValueError, match="max_age"):
         make_ticket(ann, max_age=0)
+
+
+def test_a_ticket_for_a_namespace_that_is_misspelt(ann: User) -> None:
+    with pytest.raises(ValueError, match=r"has no 'jsno'\. Did you mean 'json'"):
+        make_ticket(ann, namespace="jsno")
 
 
 def test_the_tag_makes_a_ticket_of_the_page(ann: User, client: Client) -> None:

@@ -128,7 +128,7 @@ def test_handlers_setting(
         ({"GROUPS": {"room-*": 100}}, "E013", "a dict of options for 'room-*'"),
         ({"GROUPS": {"room-*": {"histry": 1}}}, "E013", "an unknown option 'histry'"),
         ({"GROUPS": {"room-*": {"history_size": -1}}}, "E013", "for 'room-*': a value must be"),
-        ({"GROUPS": {"room-*": {"join_leave": "all"}}}, "E013", "True or False, not 'all'"),
+        ({"GROUPS": {"room-*": {"join_leave": "all"}}}, "E013", "True, False or 'user', not 'all'"),
         ({"MAX_PENDING": -1}, "E013", 'DJANGO_WS["MAX_PENDING"] must be a whole number'),
         ({"MAX_PENDING": "1"}, "E013", "not '1'"),
         ({"MESSAGE_RATE": -0.5}, "E013", "0 or more"),

@@ -66,9 +66,8 @@ def test_examples_of_the_docs_have_the_right_types(heading: str) -> None:
     if not (TOOLS / "tsc").exists():
         missing("typescript is not installed; scripts/build-client does it")
     page = (ROOT / "docs" / "browser.md").read_text().partition(f"## {heading}\n")[2]
-    found = re.search(
-        r"```(?:js|html)\n(?:<script[^>]*>)?(.*?)(?:</script>\n)?```", page, re.DOTALL
-    )
+    block = r"```(?:js|html)\n(?:<script[^>]*>)?(.*?)(?:</script>\n)?```"
+    found = re.search(block, page, re.DOTALL)
     assert found is not None
     client = STATIC / "client.js"
     options = ["--noEmit", "--allowJs", "--checkJs", "--strict", "false"]
@@ -76,7 +75,7 @@ def test_examples_of_the_docs_have_the_right_types(heading: str) -> None:
     # Below tests/node, where the types of others are found.
     with tempfile.TemporaryDirectory(dir=TOOLS.parents[1], prefix=".docs-") as directory:
         example = Path(directory) / "example.js"
-        text = found[1].replace("/static/django_ws/client.min.js", str(client))
+        text = re.sub(r"\"(django-ws|/static/.*?)\"", f'"{client}"', found[1])
         example.write_text(text)
         globals_ = Path(directory) / "globals.d.ts"
         globals_.write_text("declare const htmx: { createWebSocket: (url: string) => WebSocket };")

@@ -257,6 +257,22 @@ def test_wrong_values_are_refused_with_words(flags: dict[str, Any], words: str) 
     assert str(raised.value).count("\n") == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"history_ttl": 300}, "a history_ttl without a history_size for 'room-*'"),
+        ({"join_leave": "users"}, "must be True, False or 'user', not 'users'"),
+    ],
+)
+def test_groups_that_would_keep_nothing_are_refused_with_words(
+    settings: LazySettings, options: dict[str, Any], words: str
+) -> None:
+    settings.DJANGO_WS = {"GROUPS": {"room-*": options}}
+    with pytest.raises(ImproperlyConfigured) as raised:
+        conf.load({})
+    assert words in str(raised.value)
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"(?s)--workers.*--max-rss"):
         conf.load({"workers": 0, "max_rss": -1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,6 +84,24 @@ def test_a_logout_ends_its_session(committed: Commit, ann: User) -> None:
     client.force_login(ann)
     digest = session_digest(client.session.session_key)
     assert committed(client.logout) == [Expel(0, "", digest, "", "", 4401, "logged out", True)]
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"), [("cache", 1), ("file", 1), ("db", 0), ("cached_db", 0)]
+)
+def test_a_logout_that_is_rolled_back_counts_where_the_session_is_gone_all_the_same(
+    settings: LazySettings, tmp_path: Path, ann: User, engine: str, told: int
+) -> None:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    client = Client()
+    client.force_login(ann)
+    outlet = Told()
+    set_outlet(outlet)
+    with transaction.atomic():
+        client.logout()
+        transaction.set_rollback(True)
+    assert len(outlet.messages) == told
 
 
 def test_a_logout_without_a_session_is_none(committed: Commit) -> None:

@@ -66,11 +66,13 @@ class Runner(Protocol):
         max_outgoing: bytes of the largest message a handler may send.
         send_timeout: seconds ``send`` waits for a client that does not read; 0 for ever.
         stopping: hooks that loop are to come to an end.
+        shared: gateways share an engine.
     """
 
     max_outgoing: int
     send_timeout: float
     stopping: bool
+    shared: bool
 
     def sent(self, link: Link) -> None:
         """Something was put into the outbox from a hook or another thread."""
@@ -83,6 +85,9 @@ class Runner(Protocol):
 
     def frame_of(self, thread: object) -> FrameType | None:
         """The innermost frame of the thread that runs a connection's hook."""
+
+    def enter(self, link: Link | None) -> None:
+        """A hook of a connection on ``link`` begins here, or has ended; if they are shared."""
 
     def publish(self, link: Link, message: GroupSend) -> None:
         """Hand a publication to every gateway; ``link`` is the one of the connection."""
@@ -515,6 +520,8 @@ class WorkerConnection:
 
     def before_hook(self) -> None:
         self.hook_started = time.monotonic()
+        if self.executor.shared:
+            self.executor.enter(self.link)
         if not hygiene.thread.begun:
             hygiene.begin()
         if hygiene.thread.dirty:
@@ -529,6 +536,8 @@ class WorkerConnection:
                 if self.request.lost and self.owner[1] and not self._on_trial:
                     self.close(*LOGGED_OUT)
         finally:
+            if self.executor.shared:
+                self.executor.enter(None)
             if hygiene.thread.dirty:
                 hygiene.tidy()
 

@@ -151,6 +151,11 @@ class GatewayLink(Outbox, Generic[C]):
                 return
 
     @property
+    def up(self) -> bool:
+        """Whether there is a gateway that takes what is put."""
+        return bool(self.gateway) and not self.gone and not self.lost
+
+    @property
     def full(self) -> bool:
         """Whether batches wait for the gateway to take some."""
         return bool(self._batches)

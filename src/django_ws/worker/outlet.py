@@ -26,6 +26,9 @@ class Links(Protocol):
     links: Sequence[Link]
     shared: bool
 
+    def way(self) -> Link | None:
+        """The one for what is published now, if they are shared."""
+
     def publish_on(self, link: Link, message: GroupSend) -> None:
         """Hand a publication to one gateway."""
 
@@ -44,14 +47,14 @@ class WorkerOutlet:
         """Publish; what is for a user takes the way of other processes."""
         others: list[PublisherMessage] = []
         shared = self._runner.shared
-        links = [link for link in self._runner.links if link.gateway and not link.gone]
+        links = self._links()
         for message in messages:
             if not isinstance(message, Publish) or message.user:
                 others.append(message)
                 continue
             if not links:
                 raise GatewayUnavailable("no gateway is there")
-            for link in links[:1] if shared else links:
+            for link in links:
                 gateway, _, number = message.exclude.rpartition("-")
                 exclude = int(number) if gateway == link.gateway and number.isdecimal() else 0
                 self._runner.publish_on(
@@ -69,8 +72,18 @@ class WorkerOutlet:
         if others:
             publisher.gateways().send(others)
 
+    def _links(self) -> list[Link]:
+        """Those by which a publication leaves now."""
+        if self._runner.shared:
+            way = self._runner.way()
+            return [] if way is None else [way]
+        return [link for link in self._runner.links if link.up]
+
     def ask(self, requests: Sequence[PublisherMessage], timeout: float) -> list[list[msgspec.Raw]]:
         """Ask by links of this process's own, on which answers come back."""
-        for link in self._runner.links:
+        links = self._runner.links
+        for link in links:
             link.flush()  # what was published before comes first, unless the link is full
-        return publisher.gateways().ask(requests, timeout)
+        way = self._runner.way() if self._runner.shared else None
+        first = next((index for index, link in enumerate(links) if link is way), 0)
+        return publisher.gateways().ask(requests, timeout, first)

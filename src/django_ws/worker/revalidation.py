@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from django.db.models import Model
 
+from .. import auth
+from ..base import WebSocketHandler
 from ..staying import LOGGED_OUT
 from . import hygiene
 from .connection import WorkerConnection
@@ -164,9 +166,16 @@ class Revalidation:
         if user is None:
             connection.close(*LOGGED_OUT)
             return
-        seen, connection.user_seen = connection.user_seen, _print(user)
-        if asked or seen != connection.user_seen:
+        seen, connection.user_seen = connection.user_seen, _print(user, connection.handler_class)
+        if asked or seen != connection.user_seen or not self._may_go_on(connection, user):
             self._connections.user_changed(connection)
+
+    def _may_go_on(self, connection: WorkerConnection, user: Any) -> bool:
+        """Whether the user passes the tests of decorators still: no signal tells of what these may
+        ask. If not, the same check in the connection's turn closes it."""
+        return not isinstance(user, Model) or auth.passes(
+            connection.handler_class, connection.namespace, user
+        )
 
 
 def _moment(conn: int) -> float:
@@ -174,9 +183,15 @@ def _moment(conn: int) -> float:
     return conn * 0.6180339887498949 % 1.0
 
 
-def _print(user: Any) -> int:
-    """Differs between two states of a user, as far as its own fields tell; 0 without fields."""
+def _print(user: Any, handler_class: type[WebSocketHandler]) -> int:
+    """Differs between two states of a user, as far as its own fields tell, and its permissions if
+    the handler wants to hear of them; 0 without fields."""
     if not isinstance(user, Model):
         return 0
+    permissions: frozenset[str] = frozenset()
+    if handler_class.on_user_changed is not WebSocketHandler.on_user_changed and hasattr(
+        user, "get_all_permissions"
+    ):
+        permissions = frozenset(user.get_all_permissions())
     fields = (field.attname for field in user._meta.concrete_fields if field.name != "last_login")
-    return hash(tuple(repr(getattr(user, name, None)) for name in fields)) or 1
+    return hash((permissions, *(repr(getattr(user, name, None)) for name in fields))) or 1

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from django_ws import WebSocketHandler, history, position, presence, publish
+from django_ws import PublishError, WebSocketHandler, history, position, presence, publish
 
 
 class Member(WebSocketHandler):
@@ -26,8 +26,22 @@ class Member(WebSocketHandler):
             last = history(self.group).publications[-1].data
             position_ = position(self.group)
             self.send(json.dumps([done.offset, last, position_.offset, len(there)]))
+        elif message.startswith("confirm "):
+            text = message.removeprefix("confirm ")
+            self.send(json.dumps([text, *confirmed(self.group, text)]))
         else:
             self.publish(self.group, message)
+
+
+def confirmed(group, text):
+    """Publish; where it got, or how it failed, and how many seconds that took."""
+    began = time.monotonic()
+    try:
+        done = publish(group, text, wait=True)
+        said = [done.offset, done.epoch]
+    except PublishError as error:
+        said = [type(error).__name__, str(error)]
+    return [*said, time.monotonic() - began]
 
 
 def main(name, group, rate):
@@ -37,19 +51,11 @@ def main(name, group, rate):
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
     django.setup()
 
-    from django_ws.exceptions import PublishError
-
     os.set_blocking(0, False)
     number = 0
     while sys.stdin.buffer.raw.read(1) != b"":
         number += 1
-        began = time.monotonic()
-        try:
-            done = publish(group, f"{name}-{number}", wait=True)
-            said = [number, done.offset, done.epoch]
-        except PublishError as error:
-            said = [number, type(error).__name__, str(error)]
-        print(json.dumps([*said, time.monotonic() - began]), flush=True)
+        print(json.dumps([number, *confirmed(group, f"{name}-{number}")]), flush=True)
         time.sleep(1 / float(rate))
 
 

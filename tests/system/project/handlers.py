@@ -9,13 +9,14 @@ import time
 from _thread import start_new_thread
 from types import SimpleNamespace
 
+from asgiref.sync import async_to_sync
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.dispatch import receiver
 from django.utils.functional import cached_property
 from journal import note
 
-from django_ws import JsonWebSocketHandler, Reject, WebSocketHandler, publish
+from django_ws import JsonWebSocketHandler, Reject, WebSocketHandler, apublish, publish
 from django_ws.auth import login_required
 from django_ws.signals import gateway_started
 
@@ -290,6 +291,46 @@ class Rooms(WebSocketHandler):
             self.send(str(publish("room", "waited for", wait=True).offset))
         else:
             self.publish("room", message)
+
+
+class Voices(WebSocketHandler):
+    """Counts in both ways in turns: in a hook, on commit, and in a thread of its own."""
+
+    def on_connect(self):
+        self.join("voices")
+
+    def on_message(self, message):
+        if message == "where":
+            self.send(self.gateway)
+        elif message == "all":
+            thread = threading.Thread(target=self.count, args=("thread", 40))
+            thread.start()
+            self.count("hook", 40)
+            with transaction.atomic():
+                self.count("commit", 20)
+            async_to_sync(self.count_async)(10)
+            thread.join()
+        else:
+            self.publish("voices", [self.who, message, 0])
+
+    def on_close(self):
+        self.publish("voices", [self.who, "left", 0])
+
+    @property
+    def who(self):
+        return self.request.GET["who"]
+
+    def count(self, kind, numbers):
+        for number in range(numbers):
+            how = self.publish if number % 2 else publish
+            how("voices", [self.who, kind, number])
+
+    async def count_async(self, numbers):
+        for number in range(numbers):
+            if number % 2:
+                self.publish("voices", [self.who, "async", number])
+            else:
+                await apublish("voices", [self.who, "async", number])
 
 
 class Flapping(Noting):

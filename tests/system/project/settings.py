@@ -34,6 +34,7 @@ DEFAULT_WS_HANDLERS = {
     "elsewhere": "handlers.Elsewhere",
     "forks": "handlers.Forks",
     "rooms": "handlers.Rooms",
+    "voices": "handlers.Voices",
     "flapping": "handlers.Flapping",
     "day": {"handler": "handlers.Day", "url": "ws/day/<day:day>/"},
     "hang": {"handler": "handlers.Sleep", "hang_timeout": 0.5},

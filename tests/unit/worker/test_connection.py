@@ -36,6 +36,10 @@ class Runner:
     max_outgoing = 1024 * 1024
     send_timeout = 1.0
     stopping = False
+    shared = False
+
+    def enter(self, link: Any) -> None:
+        raise AssertionError
 
     def sent(self, link: Any) -> None:
         link.flush()

@@ -28,8 +28,8 @@ class Gateways:
     def send(self, messages: Sequence[Any]) -> None:
         self.sent += messages
 
-    def ask(self, requests: Sequence[Any], timeout: float) -> list[list[Any]]:
-        return [[request, timeout] for request in requests]
+    def ask(self, requests: Sequence[Any], timeout: float, first: int) -> list[list[Any]]:
+        return [[request, timeout, first] for request in requests]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_question_comes_behind_what_was_published(gateways: Gateways) -> None:
     (one,) = links("one")
     one.put(GroupSend("room", TEXT, b"before"))
     request = SimpleNamespace()
-    assert outlet([one]).ask([cast(Any, request)], 2.5) == [[request, 2.5]]
+    assert outlet([one]).ask([cast(Any, request)], 2.5) == [[request, 2.5, 0]]
     assert said(one) == [GroupSend("room", TEXT, b"before")]
 
 

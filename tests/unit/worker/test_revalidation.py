@@ -8,7 +8,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 
+from django_ws.auth import permission_required
+from django_ws.base import WebSocketHandler
 from django_ws.worker import hygiene, revalidation
 from django_ws.worker.revalidation import Revalidation
 
@@ -19,6 +23,8 @@ class Connection:
     def __init__(self, conn: int, user: Any = True, owner: str = "7") -> None:
         self.conn, self.user, self.owner = conn, user, (owner, "")
         self.user_seen = 0
+        self.handler_class: type[WebSocketHandler] = WebSocketHandler
+        self.namespace = "default"
         self.closing = False
         self.closed: tuple[int, str] | None = None
 
@@ -176,3 +182,41 @@ def test_a_user_that_no_signal_has_told_about(django_user_model: Any) -> None:
     assert turn(user(last_login="now")) == []
     assert turn(user(is_staff=True)) == [1]
     assert turn(user(is_staff=True)) == []
+
+
+class Heeding(WebSocketHandler):
+    def on_user_changed(self) -> None:
+        """Decides by permissions."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (permission_required("auth.add_user")(type("Guarded", (WebSocketHandler,), {})), [1]),
+        (Heeding, [1]),
+        (WebSocketHandler, []),
+    ],
+)
+@pytest.mark.django_db
+def test_a_permission_that_no_signal_has_told_about(
+    django_user_model: Any, kind: type[WebSocketHandler], told: list[int]
+) -> None:
+    ann = django_user_model.objects.create_user("ann")
+    content_type = ContentType.objects.get_for_model(django_user_model)
+    ann.user_permissions.add(Permission.objects.get(content_type=content_type, codename="add_user"))
+    connection = Connection(1)
+    connection.handler_class = kind
+    world = World(connection)
+    found = world.revalidation(1.0)
+
+    def turn() -> list[int]:
+        connection.user = django_user_model.objects.get(pk=ann.pk)
+        world.changed.clear()
+        world.now += 1.0
+        found.look()
+        return list(world.changed)
+
+    turn()
+    assert turn() == []
+    django_user_model.user_permissions.through.objects.all().delete()
+    assert turn() == told

@@ -37,7 +37,9 @@ const copy = (data) =>
         ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
         : new Uint8Array(data.slice(0));
 const sizeOf = (data) => (typeof data === "string" ? data.length : data.byteLength);
-const isFinal = (code) => (code >= 4400 && code < 4500) || (code >= 3500 && code < 4000);
+// 4408 says that something took too long, as a hello over a network that had stopped.
+const isFinal = (code) => (code >= 4400 && code < 4500 && code !== TIMED_OUT) || (code >= 3500 && code < 4000);
+const report = (error) => queueMicrotask(() => { throw error; });
 
 /** An answer that is an error; `code` is the handler's, 4408 without an answer in time, 4410 if the
  * session is gone, or the close code. */
@@ -123,11 +125,19 @@ export class Socket extends EventTarget {
         if (typeof Blob !== "undefined" && data instanceof Blob) {
             const item = this.#add("m", [], null, data.size);
             if (!item) return;
-            data.arrayBuffer().then((bytes) => {
-                item.bytes = new Uint8Array(bytes);
-                item.ready = true;
-                this.#flush();
-            });
+            data.arrayBuffer().then(
+                (bytes) => {
+                    item.bytes = new Uint8Array(bytes);
+                    item.ready = true;
+                    this.#flush();
+                },
+                (error) => {
+                    // Its file has changed or is gone; what follows it goes without it.
+                    this.#items = this.#items.filter((other) => other !== item);
+                    this.#flush();
+                    report(error);
+                },
+            );
         } else {
             this.#add("m", [], isBytes(data) ? data : wellFormed(String(data)));
         }
@@ -146,7 +156,7 @@ export class Socket extends EventTarget {
             this.#socket.close(...(code === undefined ? [] : [code, reason]));
             this.#after(PROBE_TIMEOUT, () => this.#end(1006, "", false));
         } else {
-            this.#drop();
+            this.#drop(code ?? 1000, reason);
             // As of a WebSocket, never before the caller has gone on.
             this.#after(0, () => this.#end(1006, "", false));
         }
@@ -167,8 +177,15 @@ export class Socket extends EventTarget {
         const data = args.length === 1 && isBytes(args[0]) ? args[0] : args;
         const item = this.#add(done ? "x" : "e", [String(event)], data);
         if (done) {
-            const spread = (values) => done(...(Array.isArray(values) ? values : [values]));
-            this.#call(item, spread, () => {}, REQUEST_TIMEOUT);
+            const spread = (values) => {
+                try {
+                    done(...(Array.isArray(values) ? values : [values]));
+                } catch (error) {
+                    report(error);
+                }
+            };
+            // Without a limit, so that it waits for a connection as any other event does.
+            this.#call(item, spread, () => {}, 0);
         }
     }
 
@@ -331,7 +348,7 @@ export class Socket extends EventTarget {
             try {
                 run(...args);
             } catch (error) {
-                queueMicrotask(() => { throw error; });
+                report(error);
             }
         }
     }
@@ -354,7 +371,7 @@ export class Socket extends EventTarget {
                 // A ticket that is a string is used up by the first session.
                 ticket = typeof ticket === "function" ? await ticket() : this.#began ? undefined : ticket;
             } catch (error) {
-                queueMicrotask(() => { throw error; });
+                report(error);
                 return socket === this.#socket && this.#lost(SILENT);
             }
             if (socket !== this.#socket || socket.readyState !== OPEN) return;
@@ -409,7 +426,7 @@ export class Socket extends EventTarget {
             item.settle(new RequestError(LOST, "the session is gone"));
         }
         const unconfirmed = doubtful
-            .filter((item) => item.kind === "m" || item.kind === "e")
+            .filter((item) => item.kind !== "r")
             .map(({ kind, head, bytes, original }) =>
                 kind === "m" ? (bytes?.buffer ?? original) : { event: head[0], args: bytes ? [bytes.buffer] : original });
         this.#become("open");
@@ -436,11 +453,11 @@ export class Socket extends EventTarget {
     }
 
     /** Forget the socket, whatever becomes of it. */
-    #drop() {
+    #drop(code = SILENT, reason = "") {
         const socket = this.#socket;
         this.#socket = null;
         this.#clock.clearTimeout(this.#timer);
-        if (socket && socket.readyState < CLOSING) socket.close(SILENT);
+        if (socket && socket.readyState < CLOSING) socket.close(code, reason);
     }
 
     #end(code, reason, wasClean) {
@@ -495,13 +512,13 @@ export class Socket extends EventTarget {
         this.#watch(PROBE_TIMEOUT);
     }
 
-    #wake = () => {
+    #wake = ({ type }) => {
         if (this.#readyState >= CLOSING) return;
         if (this.#state === "open") {
             if (!this.#probed) this.#probe();
         } else if (globalThis.navigator?.onLine === false) {
             if (this.#state === "offline") this.#clock.clearTimeout(this.#timer);
-        } else if (this.#state === "offline" && globalThis.document?.visibilityState !== "hidden") {
+        } else if (this.#state === "offline" && !(type === "visibilitychange" && document.visibilityState === "hidden")) {
             this.#clock.clearTimeout(this.#timer);
             this.#connect();
         }

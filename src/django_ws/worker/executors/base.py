@@ -21,6 +21,7 @@ from ...options import GroupConfig, NamespaceConfig
 from ...wire.messages import Event, GroupSend, Joined, Refuse
 from ..connection import Link, WorkerConnection
 from ..request import HandshakeRequest, Source
+from ..ways import Ways
 
 __all__ = ["CannotStart", "EventSource", "Executor", "ExecutorConfig", "HookRunner"]
 
@@ -91,6 +92,7 @@ class HookRunner:
         self.stopping = False
         self.links: Sequence[Link] = ()
         self.shared = config.shared
+        self._ways = Ways()
         self._options = lookup(config.groups)
         self._told: set[type[WebSocketHandler]] = set()  # set.add is atomic; told twice is no harm
 
@@ -103,10 +105,26 @@ class HookRunner:
         options = self._options(group)
         return options is not None and options.history_size > 0
 
+    def enter(self, link: Link | None) -> None:
+        """A hook begins, or has ended; see :meth:`.Ways.enter`."""
+        self._ways.enter(link)
+
+    def way(self) -> Link | None:
+        """The link for what is published now, where gateways share an engine."""
+        return self._ways.find(self.links)
+
     def publish(self, link: Link, message: GroupSend) -> None:
-        """Hand a publication to the gateway of ``link``, and without an engine to all others."""
-        self.publish_on(link, message)
-        self.publish_elsewhere(link, message)
+        """Hand a publication of a connection on ``link`` to every gateway, or to one if they share
+        an engine."""
+        if self.shared:
+            way = self.way() or link
+            if way is not link and message.exclude:
+                left_out = f"{link.gateway}-{message.exclude}"
+                message = msgspec.structs.replace(message, exclude=0, left_out=left_out)
+            self.publish_on(way, message)
+        else:
+            self.publish_on(link, message)
+            self.publish_elsewhere(link, message)
 
     def publish_on(self, link: Link, message: GroupSend) -> None:
         """Hand a publication to one gateway."""
@@ -120,7 +138,7 @@ class HookRunner:
         if self.shared:
             return
         for other in self.links:
-            if other is not link and other.gateway and not other.gone:
+            if other is not link and other.up:
                 self.publish_on(other, msgspec.structs.replace(message, exclude=0))
 
     @contextlib.contextmanager
