@@ -254,6 +254,7 @@ def test_processes_go_meanwhile(packages: Path, server: Server, transport: str) 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_session_waits_so_long(packages: Path, tmp_path: Path, transport: str) -> None:
+    """Takes some seconds, for a server of its own, and two sessions that have to end."""
     # Pings tell that a client is gone which did not poll at that moment.
     project = make(tmp_path, SESSION_TTL=1, PING_INTERVAL=1, PING_TIMEOUT=1)
     try:
