@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 
-from django_ws.exceptions import GatewayUnavailable
+from django_ws.exceptions import GatewayUnavailable, PublishTimeout
 from django_ws.gateway.engine.nodes import SLOTS, Nodes, slot
 from django_ws.options import GroupConfig, PublisherConfig
 from django_ws.publisher_engine import Engine
@@ -146,6 +147,66 @@ def test_django_processes_speak_to_clusters(bench: ClusterBench) -> None:
     own.send([Expel(0, "7", "", "", "", 4401, "")])
     bench.wait_for(lambda: bool(bench.ears.messages))
     own.close()
+
+
+def test_django_processes_find_a_slot_that_is_moved(bench: ClusterBench) -> None:
+    """While it is moved nobody can begin a group there, which is waited for, for a while."""
+    own = publisher(bench.cluster.url, bench.project)
+    group, other = bench.group_at(0), bench.group_at(1)
+    number = SLOTS[Names(bench.project).bucket(group)]
+    source, target = bench.cluster.nodes
+    own.send([Publish(0, other, TEXT, b"a")])
+    for node, state, peer in ((target, "IMPORTING", source), (source, "MIGRATING", target)):
+        node.command("CLUSTER", "SETSLOT", number, state, peer.id)
+    timer = threading.Timer(0.3, bench.cluster.move_slot, (number, source, target))
+    try:
+        timer.start()
+        own.ask([Publish(1, each, TEXT, b"b") for each in (other, group, other)], 2.0)
+        timer.join()
+        own.ask([Publish(1, each, TEXT, b"c") for each in (group, other)], 2.0)
+        for name, expected in ((group, ["b", "c"]), (other, ["a", "b", "b", "c"])):
+            (found,) = own.ask([GetHistory(1, name, None, 10)], 1.0)[0]
+            assert texts(msgspec.msgpack.decode(found, type=Recent).publications) == expected
+    finally:
+        timer.join()
+        bench.cluster.move_slot(number, target, source)
+        own.close()
+
+
+@pytest.mark.parametrize("stuck", [0, 1])
+def test_django_processes_say_nothing_twice_to_a_node_that_is_stuck(
+    bench: ClusterBench, stuck: int
+) -> None:
+    """What it had before it stopped it does when it goes on: so nobody may send it again."""
+    own = publisher(bench.cluster.url, bench.project)
+    group, other = bench.group_at(stuck), bench.group_at(1 - stuck)
+    own.send([Publish(0, each, TEXT, b"a") for each in (group, other)])
+    # Nobody is to notice but who waits.
+    bench.everywhere("CONFIG", "SET", "cluster-node-timeout", 15_000)
+    node = bench.cluster.nodes[stuck]
+    node.pause()
+    began = time.monotonic()
+    try:
+        with pytest.raises(PublishTimeout):
+            own.ask([Publish(1, group, TEXT, b"b")], 5.0)
+        assert time.monotonic() - began < 1.8
+    finally:
+        node.resume()
+        bench.everywhere("CONFIG", "SET", "cluster-node-timeout", 500)
+    wait(lambda: publishes(own, other, b"c"))
+    wait(lambda: publishes(own, group, b"d"))
+    (found,) = own.ask([GetHistory(1, group, None, 10)], 1.0)[0]
+    assert texts(msgspec.msgpack.decode(found, type=Recent).publications) == ["a", "b", "d"]
+    own.close()
+
+
+def publishes(own: Engine, group: str, data: bytes) -> bool:
+    """Try once."""
+    try:
+        own.ask([Publish(1, group, TEXT, data)], 1.0)
+    except GatewayUnavailable:
+        return False
+    return True
 
 
 def test_a_node_fails_and_its_replica_takes_over() -> None:

@@ -9,14 +9,13 @@ confirmed with what each member heard.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,13 +23,13 @@ from ..valkey import valkey
 from .breaking import ENGINE_FAULTS, LOSSLESS, MACHINE_FAULTS, Broken
 from .cluster import Cluster, Publisher
 from .load import soon
-from .told import Event, judge_told
-from .v1 import V1Client
+from .pages import Page
+from .told import judge_told
 
-__all__ = ["Page", "Round", "main", "one_round"]
+__all__ = ["Round", "main", "one_round"]
 
-#: Pages at each machine, and messages of each in a second.
-PAGES, RATE = 6, 5.0
+#: Pages at each machine.
+PAGES = 6
 
 #: Publications a second of the process on each machine.
 PUBLISHED = 30.0
@@ -41,84 +40,6 @@ WELL = 30.0
 #: Seconds for which a process waits that publishes: one for the connection, one for an answer, and
 #: as much again where other work shares the cores.
 LONGEST_WAIT = 4.0
-
-
-class Page:
-    """A browser with ``django-ws.v1`` that always comes back, and says numbers.
-
-    Every other one is published with ``wait=True``.
-
-    Attributes:
-        events: what it heard of the group.
-        said: where those got that were waited for, as :class:`.cluster.Publisher` has it.
-        cuts: how often its connection ended.
-    """
-
-    def __init__(self, cluster: Cluster, machine: int, who: str, group: str) -> None:
-        self._cluster = cluster
-        self.machine = machine
-        self.who = who
-        self.events: list[Event] = []
-        self.said: list[list[object]] = []
-        self.cuts = 0
-        self.talks = True
-        self._client = V1Client("", f"/socket/member?group={group}&who={who}", self._note)
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._stay()), loop.create_task(self._talk())]
-
-    @property
-    def here(self) -> bool:
-        """Whether it is connected, and has heard where it is."""
-        return self._client.welcomed and bool(self.events)
-
-    def cut(self) -> None:
-        """Its network breaks."""
-        self._client.cut()
-
-    async def stop(self) -> None:
-        """Leave."""
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._client.cut()
-
-    def _note(self, kind: str, rest: list[object]) -> None:
-        if kind == "m":
-            said = json.loads(str(rest[0]))
-            if isinstance(said, list):
-                self.said.append(said)
-        elif kind in ("g", "h", "j"):
-            _, offset, epoch, *more = rest
-            assert isinstance(offset, int)
-            text = None if kind == "j" else str(more[-1])
-            recovered = kind != "j" or more[0] is True
-            self.events.append(Event(offset, str(epoch), text, recovered))
-
-    async def _stay(self) -> None:
-        while True:
-            self._client.host = f"127.0.0.1:{self._cluster.servers[self.machine].port}"
-            with contextlib.suppress(OSError, AssertionError):
-                socket = await self._client.connect()
-
-                def settled(transport: asyncio.Transport = socket.transport) -> bool:
-                    return self._client.welcomed or transport.is_closing()
-
-                try:
-                    await soon(settled, 5)
-                    await soon(lambda: not self._client.welcomed, 1e9)
-                finally:
-                    socket.transport.abort()
-                    self._client.cut()
-            self.cuts += 1
-            await asyncio.sleep(random.uniform(0.02, 0.2))
-
-    async def _talk(self) -> None:
-        for number in itertools.count(1):
-            await asyncio.sleep(random.uniform(0.5, 1.5) / RATE)
-            if self._client.welcomed and self.talks:
-                text = f"{self.who}-{number}"
-                self._client.send(text if number % 2 else f"confirm {text}")
 
 
 @dataclass
@@ -136,15 +57,30 @@ class Round:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def _choose(chance: random.Random, machines: int) -> list[tuple[str, int]]:
-    """Up to three faults at different places; the server is one."""
-    places = chance.sample(range(-1, machines), chance.choice([1, 1, 2, 3]))
-    if -1 not in places and chance.random() < 0.4:
-        places[0] = -1
-    return [
-        (chance.choice(list(MACHINE_FAULTS if place >= 0 else ENGINE_FAULTS)), place)
-        for place in places
-    ]
+class _Deck:
+    """Names in random order, all of them before one comes again."""
+
+    def __init__(self, chance: random.Random, names: Iterable[str]) -> None:
+        self._chance = chance
+        self._names = list(names)
+        self._left: list[str] = []
+
+    def draw(self) -> str:
+        """The next one."""
+        if not self._left:
+            self._left = self._chance.sample(self._names, len(self._names))
+        return self._left.pop()
+
+
+def courses(chance: random.Random, machines: int) -> Iterator[list[tuple[str, int]]]:
+    """One to three faults at different places for each round, without end; the server, which is at
+    -1, has one in every other round at least."""
+    decks = _Deck(chance, MACHINE_FAULTS), _Deck(chance, ENGINE_FAULTS)
+    for number in itertools.count():
+        places = chance.sample(range(-1, machines), chance.choice([1, 1, 2, 3]))
+        if number % 2 == 0 and -1 not in places:
+            places[0] = -1
+        yield [(decks[place < 0].draw(), place) for place in places]
 
 
 async def one_round(
@@ -272,10 +208,9 @@ def rounds(seed: int, deadline: float, output: Callable[[str], None]) -> list[Ro
     ):
         cluster = Cluster(Path(directory), server)
         try:
-            for number in itertools.count():
+            for number, faults in enumerate(courses(chance, len(cluster.servers))):
                 if time.monotonic() > deadline:
                     break
-                faults = _choose(chance, len(cluster.servers))
                 done = asyncio.run(one_round(cluster, f"room-{number}", faults, chance))
                 collected.append(done)
                 figures = ", ".join(f"{name} {value:.4g}" for name, value in done.figures.items())

@@ -7,6 +7,7 @@ import pytest
 from .cluster import Segment
 from .load import Session
 from .oracle import judge, judge_group
+from .told import Event, judge_told
 
 pytestmark = pytest.mark.system
 
@@ -102,3 +103,40 @@ def test_groups(segments, expected):
     }
     assert found == expected
     assert bool(verdict.wrong()) == bool(expected)
+
+
+def heard(*offsets, epoch="e"):
+    return [Event(offset, epoch, f"{epoch}{offset}") for offset in offsets]
+
+
+def joined(offset, epoch="e", recovered=True):
+    return [Event(offset, epoch, None, recovered)]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (joined(5) + heard(6, 7, 8), {}),
+        (joined(5) + heard(6) + joined(6) + heard(7, 8), {}),
+        (joined(5) + heard(6) + joined(7, recovered=False) + heard(8), {"told": 1}),
+        (joined(0, "", recovered=False) + heard(8), {"told": 1}),
+        (joined(9, "d") + joined(5, recovered=False) + heard(6, 7, 8), {"told": 1}),
+        (joined(5) + heard(6, 8), {"silent": 1}),
+        (joined(5) + heard(6) + joined(7) + heard(8), {"silent": 1}),
+        (joined(9, "d") + heard(6, 7, 8), {"silent": 1}),
+        (joined(5) + heard(6, 6, 7, 8), {"repeated": 1}),
+        (joined(5) + heard(6, 7), {"late": 1}),
+        (joined(5) + heard(6) + [Event(7, "e", "other")] + heard(8), {"misplaced": 1}),
+        ([*joined(4), Event(5, "e", "e8"), *heard(6, 7, 8)], {"twice": 1}),
+    ],
+)
+def test_what_members_are_told(events, expected):
+    confirmed = {("e", offset): f"e{offset}" for offset in (6, 7, 8)}
+    verdict = judge_told({"one": events}, confirmed, ("e", 8))
+    found = {
+        name: value
+        for name, value in vars(verdict).items()
+        if value and name not in ("heard", "details")
+    }
+    assert found == expected
+    assert bool(verdict.wrong()) == bool(set(expected) - {"told"})

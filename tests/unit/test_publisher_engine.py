@@ -7,20 +7,24 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
+from redis.exceptions import ReadOnlyError
 
 import django_ws
 from django_ws import outlet, publisher_engine
 from django_ws.exceptions import GatewayUnavailable, PublishError, PublishTimeout
 from django_ws.options import GroupConfig, PublisherConfig
 from django_ws.publisher_engine import Engine
-from django_ws.store.client import Client
+from django_ws.store import client
+from django_ws.store.calls import Call
+from django_ws.store.client import Away, Client, Late
 from django_ws.store.forms import present
 from django_ws.store.names import Names
+from django_ws.store.urls import parse
 from django_ws.wire.messages import TEXT, Expel, GetPresence, Publish, Recheck, UseTicket
 from tests.valkey import Valkey, valkey
 
@@ -255,3 +259,45 @@ def test_threads_wait_for_a_connection_no_longer_than_for_the_server(
         assert len(outcomes) == 5
     finally:
         own.resume()
+
+
+# ---------------------------------------------------------------- what is not ours, or not there
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"), [(["two"], ["one", "two"]), (ReadOnlyError("no"), Late), (Away(), Late)]
+)
+def test_what_was_done_before_a_failover_is_not_done_again(
+    server: Valkey, monkeypatch: pytest.MonkeyPatch, second: object, expected: object
+) -> None:
+    sent: list[int] = []
+
+    def exchange(pool: object, commands: Sequence[object], deadline: float) -> list[object]:
+        sent.append(len(commands))
+        if len(sent) == 1:
+            return ["one", ReadOnlyError("it is a replica now")]
+        if isinstance(second, Away):
+            raise second
+        return second if isinstance(second, list) else [second]
+
+    monkeypatch.setattr(client, "_exchange", exchange)
+    calls = [Call(0, None, ("GET", "a"), 1, str)] * 2
+    found = Client(parse(server.url), 1.0)
+    if expected is Late:
+        with pytest.raises(Late):
+            found.run(calls, time.monotonic() + 1)
+    else:
+        assert found.run(calls, time.monotonic() + 1) == expected
+    assert sent == [2, 1]
+
+
+def test_a_history_that_another_one_wrote_is_refused(engine: Engine, server: Valkey) -> None:
+    django_ws.publish("kept", "a", wait=True)
+    names = engine._calls.names
+    server.command("RPUSH", names.history("kept").decode(), "nonsense")
+    with pytest.raises(PublishError, match="not ours"):
+        django_ws.history("kept")
+    server.command("DEL", names.history("kept").decode())
+    server.command("SADD", names.history("kept").decode(), "x")
+    with pytest.raises(PublishError, match="WRONGTYPE"):
+        django_ws.publish("kept", "b", wait=True)

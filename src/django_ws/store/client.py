@@ -6,7 +6,8 @@ Safe in threads and greenlets; nothing here survives a fork.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from redis import BlockingConnectionPool, RedisCluster
@@ -19,12 +20,16 @@ from redis.connection import (
     UnixDomainSocketConnection,
 )
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
+    ClusterDownError,
+    MovedError,
     NoScriptError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -41,6 +46,12 @@ MAX_CONNECTIONS = 32
 
 #: What a server says that is no primary (any more), or not yet.
 _ELSEWHERE = (ReadOnlyError, BusyLoadingError)
+
+#: What a node of a cluster says that cannot do something at the moment.
+_UNSETTLED = (AskError, TryAgainError, ClusterDownError, *_ELSEWHERE)  # MOVED is an ASK, too
+
+#: Seconds until such a node is asked again.
+_SOON = 0.05
 
 
 class Away(Exception):
@@ -65,6 +76,7 @@ class Client:
     def __init__(self, server: Server, patience: float) -> None:
         self._pool: ConnectionPool | None = None
         self._cluster: RedisCluster | None = None
+        self._outdated = False  # who has which keys may have changed; threads may see an old value
         self._server = server
         self._patience = patience
         if server.kind != "cluster":
@@ -86,12 +98,17 @@ class Client:
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             commands = [calls[i].command(in_full=True) for i in unknown]
-            for i, reply in zip(unknown, self._exchange(commands, deadline), strict=True):
+            with _behind(len(unknown) < len(calls)):
+                again = self._exchange(commands, deadline)
+            for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
         for reply in replies:
             if isinstance(reply, Exception):
                 raise Refused(str(reply)) from None
-        return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+        try:
+            return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+        except (TypeError, ValueError) as error:
+            raise Refused(f"what stands there is not ours: {error}") from None
 
     def wait(self, key: bytes, deadline: float) -> list[bytes]:
         """What somebody has put into a list; nothing if nobody has until then.
@@ -122,28 +139,97 @@ class Client:
     def _exchange(self, commands: Sequence[tuple[Any, ...]], deadline: float) -> list[Any]:
         """The replies, errors among them."""
         if self._pool is None:
-            return self._exchange_with_cluster(commands)
+            return self._exchange_with_cluster(commands, deadline)
         replies = _exchange(self._pool, commands, deadline)
-        if any(isinstance(reply, _ELSEWHERE) for reply in replies):
+        undone = [i for i, reply in enumerate(replies) if isinstance(reply, _ELSEWHERE)]
+        if undone:
             self._pool.disconnect()  # the next look finds another one
-            replies = _exchange(self._pool, commands, deadline)
-            for reply in replies:
+            with _behind(len(undone) < len(commands)):
+                again = _exchange(self._pool, [commands[i] for i in undone], deadline)
+            for i, reply in zip(undone, again, strict=True):
                 if isinstance(reply, _ELSEWHERE):
-                    raise Away(str(reply))
+                    raise (Away if len(undone) == len(commands) else Late)(str(reply))
+                replies[i] = reply
         return replies
 
-    def _exchange_with_cluster(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _exchange_with_cluster(
+        self, commands: Sequence[tuple[Any, ...]], deadline: float
+    ) -> list[Any]:
+        replies = self._exchange_with_nodes(commands, deadline)
+        delay = 0.0
+        while undone := [i for i, reply in enumerate(replies) if isinstance(reply, _UNSETTLED)]:
+            self._outdated = True
+            if time.monotonic() + delay > deadline:
+                error = Away if len(undone) == len(replies) else Late
+                raise error(str(replies[undone[0]]))
+            time.sleep(delay)
+            delay = _SOON
+            for i in undone:
+                before, asked, address = replies[i], [commands[i]], None
+                if isinstance(before, AskError) and not isinstance(before, MovedError):
+                    asked, address = [("ASKING",), *asked], (before.host, before.port)
+                with _behind(len(undone) < len(replies) or i != undone[0]):
+                    replies[i] = self._exchange_with_nodes(asked, deadline, address)[-1]
+        return replies
+
+    def _exchange_with_nodes(
+        self,
+        commands: Sequence[tuple[Any, ...]],
+        deadline: float,
+        address: tuple[str, int] | None = None,
+    ) -> list[Any]:
+        """Send to each node what belongs there, once: a pipeline of redis-py sends a command again
+        whose answer does not come, and asks another node for the keys of each script.
+
+        Args:
+            address: of the node for all of them; ``None`` for that which has the key.
+        """
+        parts: dict[str, tuple[ConnectionPool, list[int]]] = {}
         try:
             if self._cluster is None:
                 self._cluster = _cluster(self._server, self._patience)
-            pipeline = self._cluster.pipeline(transaction=False)  # type: ignore[no-untyped-call]
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
-        except RedisTimeoutError as error:
-            raise Late(str(error)) from None
+            elif self._outdated:
+                self._cluster.nodes_manager.initialize()
+            self._outdated = False
+            for i, command in enumerate(commands):
+                node = (
+                    self._cluster.get_node(*address)  # type: ignore[no-untyped-call]
+                    if address is not None
+                    else self._cluster.get_node_from_key(_key(command))  # type: ignore[no-untyped-call]
+                )
+                if node is None:
+                    raise Away("it is not known which node has these keys")
+                if node.name not in parts:
+                    client = self._cluster.get_redis_connection(node)
+                    parts[node.name] = client.connection_pool, []
+                parts[node.name][1].append(i)
         except (RedisClusterException, RedisError, OSError) as error:
+            self._outdated = True
             raise Away(str(error)) from None
+        replies: dict[int, Any] = {}
+        for pool, numbers in parts.values():
+            try:
+                with _behind(bool(replies)):
+                    found = _exchange(pool, [commands[i] for i in numbers], deadline)
+            except (Away, Late):
+                self._outdated = True
+                raise
+            replies.update(zip(numbers, found, strict=True))
+        return [replies[i] for i in range(len(commands))]
+
+
+@contextmanager
+def _behind(others: bool) -> Iterator[None]:
+    """Who sends something after others were done cannot say that nothing was."""
+    try:
+        yield
+    except Away as error:
+        raise (Late if others else Away)(str(error)) from None
+
+
+def _key(command: tuple[Any, ...]) -> Any:
+    """The first one that a command names."""
+    return command[3 if command[0] in ("EVAL", "EVALSHA", "BLMPOP") else 1]
 
 
 def _exchange(
@@ -157,7 +243,8 @@ def _exchange(
         try:
             connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
         except (RedisError, OSError) as error:
-            raise Away(str(error)) from None
+            # The last one has not arrived as a whole, those before may have.
+            raise (Away if len(commands) == 1 else Late)(str(error)) from None
         return [_reply(connection, deadline) for _ in commands]
     except BaseException:
         # What it still owes is nobody's.

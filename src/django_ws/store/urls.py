@@ -31,6 +31,7 @@ _SCHEMES: dict[str, Literal["single", "sentinel", "cluster"]] = {
     "redis+cluster": "cluster",
 }
 _SSL = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
+_ESCAPED = "in names and passwords @, :, /, ?, # and [ are written %40, %3A, %2F, %3F, %23 and %5B"
 _OTHERS = ("db", "sentinel_username", "sentinel_password")
 
 
@@ -113,7 +114,14 @@ def parse(url: str) -> Server:
         known = ", ".join(f"{each}://" for each in ("redis", "rediss", *list(_SCHEMES)[1:]))
         raise ValueError(f"must begin with one of {known}, with a server behind it")
     # urlsplit() takes a single port only, so the hosts are taken apart here.
-    parts = urlsplit(f"x://{rest}")
+    try:
+        parts = urlsplit(f"x://{rest}")
+    except ValueError:  # whose words show what stands there
+        raise ValueError(f"cannot be read: {_ESCAPED}") from None
+    if scheme != "unix" and "@" in rest[len(parts.netloc) :]:
+        raise ValueError(f"has an @ behind the host: {_ESCAPED}")
+    if parts.fragment:
+        raise ValueError(f"has a # that means nothing: {_ESCAPED}")
     options = _options(parts.query, secure)
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
@@ -168,7 +176,8 @@ def _address(text: str, default: int) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, port = text, str(default)
-    if not port.isdecimal() or not 0 < int(port) < 65536 or not host.strip("[]"):
+    wrong = ":" in host and not host.startswith("[")
+    if wrong or not port.isdecimal() or not 0 < int(port) < 65536 or not host.strip("[]"):
         raise ValueError(f"has {text!r} where host:port belongs")
     return unquote(host.strip("[]")), int(port)
 

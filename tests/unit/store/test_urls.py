@@ -63,6 +63,8 @@ def test_a_server(url: str, expected: Server) -> None:
         ("unix://", "must begin with"),
         ("redis+sentinel://one", "must name the service"),
         ("redis+cluster://one/1", "means nothing"),
+        ("redis://host#1", "means nothing"),
+        ("redis://host:6379:6379", "where host:port belongs"),
     ],
 )
 def test_no_server(url: str, words: str) -> None:
@@ -84,7 +86,20 @@ def test_people_see_no_passwords(url: str, shown: str) -> None:
 
 
 def test_mistakes_tell_no_passwords() -> None:
-    for url in ("redis://me:secret@host:port", ":secret@host", "redis://:secret@one,two"):
+    for url in (
+        "redis://me:secret@host:port",
+        ":secret@host",
+        "redis://:secret@one,two",
+        "redis://:secret/x@host",
+        "redis://:x/secret@host",
+        "redis://me:6379/secret@host",
+        "redis://:secret#x@host",
+        "redis://:secret?x@host",
+        "redis://:x?secret@host",
+        "redis://:secret\u2100@host",
+        "redis://:[secret@host",
+        "unix://:secret/x@/run/v",
+    ):
         with pytest.raises(ValueError, match="e") as caught:
             parse(url)
         assert "secret" not in str(caught.value)

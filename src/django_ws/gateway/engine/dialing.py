@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
 
 from ...store import scripts
 from ...store.urls import Server
@@ -15,6 +14,7 @@ __all__ = ["NotPrimary", "dial", "open_wire"]
 
 #: Major versions from which on sharded channels and their scripts are there.
 OLDEST = {"redis": 7, "valkey": 7}
+TOO_OLD = "is too old: Redis 7 or Valkey 8 is needed"
 
 MakeWire = Callable[[], Wire]
 
@@ -56,14 +56,13 @@ async def open_wire(
     """
     wire = await _connect(server, address, make)
     try:
-        hello = await _hello(wire, server.username, server.password)
-        found = dict(zip(hello[::2], hello[1::2], strict=True))
-        name, version = found.get(b"server", b"?").decode(), found.get(b"version", b"0").decode()
+        found = await _hello(wire, server.username, server.password)
+        name, version = found["server"], found["version"]
         if int(version.partition(".")[0]) < OLDEST.get(name, 7):
-            raise ConnectionError(f"{name} {version} is too old: Redis 7 or Valkey 8 is needed")
+            raise ConnectionError(f"{name} {version} {TOO_OLD}")
         if any_role:
             return wire
-        if found.get(b"role") not in (b"master", None):
+        if found.get("role", "master") != "master":
             raise NotPrimary("it is a replica")
         if server.db:
             await wire.ask("SELECT", server.db)
@@ -87,10 +86,31 @@ async def _connect(server: Server, address: tuple[str, int] | None, make: MakeWi
     return wire
 
 
-async def _hello(wire: Wire, username: str, password: str) -> list[bytes]:
+async def _hello(wire: Wire, username: str, password: str) -> dict[str, str]:
+    """What a server says of itself, as far as that is text.
+
+    Raises:
+        Error, ConnectionError: It refuses, or says nothing of the kind. The words show no password.
+    """
     credentials = ["AUTH", username or "default", password] if password else []
-    hello = await wire.ask("HELLO", 3, *credentials, "SETNAME", "django-ws")
-    return cast("list[bytes]", hello)
+    try:
+        hello = await wire.ask("HELLO", 3, *credentials, "SETNAME", "django-ws")
+    except Error as error:
+        # One that does not know the command repeats all that came with it.
+        if "unknown command" in str(error).lower():
+            raise ConnectionError(f"it {TOO_OLD}") from None
+        if password and password in str(error):
+            raise ConnectionError(f"it refuses: {error.code}") from None
+        raise
+    values = hello if isinstance(hello, list) else []
+    found = {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in zip(values[::2], values[1::2], strict=False)
+        if isinstance(key, bytes) and isinstance(value, bytes)
+    }
+    if not {"server", "version"} <= found.keys():
+        raise ConnectionError("it answers something else than it was asked")
+    return found
 
 
 async def _ask_sentinel(server: Server, sentinel: tuple[str, int]) -> tuple[str, int]:
@@ -108,5 +128,7 @@ async def _ask_sentinel(server: Server, sentinel: tuple[str, int]) -> tuple[str,
         wire.abort("answered")
     if not isinstance(found, list):
         raise ConnectionError(f"the Sentinel knows no {server.service!r}")
-    host, port = cast("list[bytes]", found)
+    host, port = found
+    if not isinstance(host, bytes) or not isinstance(port, bytes):
+        raise ConnectionError("the Sentinel answers something else than it was asked")
     return host.decode(), int(port)

@@ -35,12 +35,14 @@ class Health:
         self._said = float("-inf")
         # Since the last line in the log: publications, and groups of which some may be missing.
         self._lost = 0
+        self._why = ""  # the last one of these
         self._missed = 0
 
     @property
     def away(self) -> float:
         """See :attr:`.base.Engine.away`."""
-        return 0.0 if self._away_since is None else self._clock() - self._away_since
+        # Also in the turn of the loop in which it went: its clock stands still there.
+        return 0.0 if self._away_since is None else max(1e-6, self._clock() - self._away_since)
 
     def up(self) -> None:
         """It is there."""
@@ -69,11 +71,8 @@ class Health:
         if told:
             return
         self._lost += 1
-        now = self._clock()
-        if now - self._said >= QUIET:
-            self._said = now
-            logger.error("%d publication(s) lost: %s", self._lost, failure.words)
-            self._lost = 0
+        self._why = failure.words
+        self.report()
 
     def missed(self) -> None:
         """Publications of a group may be missing here."""
@@ -81,7 +80,15 @@ class Health:
         self._missed += 1
 
     def report(self) -> None:
-        """Say what was missed; to be called each second."""
+        """Say what was lost and missed; to be called each second."""
+        now = self._clock()
+        if now - self._said < QUIET:
+            return
+        if self._lost:
+            self._said = now
+            logger.error("%d publication(s) lost: %s", self._lost, self._why)
+            self._lost = 0
         if self._missed:
+            self._said = now
             logger.warning("publications of %d group(s) may be missing here", self._missed)
             self._missed = 0

@@ -36,6 +36,10 @@ NOWHERE = Position(0, "")
 PAGE = 1000
 MAX_HEALING = 100
 
+#: How often a group is looked after whose history the server has and does not tell, since
+#: somebody else has written there. Then members are told that they may have missed something.
+MAX_TRIES = 50
+
 
 class Ears(Protocol):
     """Where publications go."""
@@ -55,10 +59,22 @@ class _Group:
             is 0 if only the position is known.
         held: what came meanwhile, while what is before it is asked for; else ``None``.
         overflowed: some of that was dropped.
+        untold: a member does not know where the group was when it came, as the server was away.
+        tries: how often it was looked after in vain, though the server was there.
         after: called once it is healed, or not to be healed now.
     """
 
-    __slots__ = ("after", "epoch", "held", "micros", "offset", "options", "overflowed")
+    __slots__ = (
+        "after",
+        "epoch",
+        "held",
+        "micros",
+        "offset",
+        "options",
+        "overflowed",
+        "tries",
+        "untold",
+    )
 
     def __init__(self, options: GroupConfig) -> None:
         self.options = options
@@ -67,6 +83,8 @@ class _Group:
         self.micros = 0
         self.held: list[Entry] | None = None
         self.overflowed = False
+        self.untold = False
+        self.tries = 0
         self.after: list[Callable[[bool], None]] = []  # bounded by the operations on their way
 
     def healed(self, well: bool) -> None:
@@ -134,6 +152,13 @@ class Heard:
         if state is not None and not state.epoch:
             state.offset, state.epoch = position.offset, position.epoch
 
+    def untold(self, group: str) -> None:
+        """Somebody here could not be told how far a group has come: that is made up for with the
+        next connection, before which anything may be published."""
+        state = self._groups.get(group)
+        if state is not None and not state.epoch:
+            state.untold = True
+
     def after(self, group: str, callback: Callable[[bool], None]) -> None:
         """Call once nothing earlier is still to be delivered; with False if that is not to be had
         now. A group that is just being healed would else repeat what a history has told."""
@@ -197,6 +222,10 @@ class Heard:
             state = self._groups.get(group)
             if state is None:
                 self._ears.missed(group, NOWHERE)
+            elif state.untold and state.held is None:
+                self._healing += 1
+                call = self._calls.position(group, state.options)
+                self._ask(call, partial(self._placed, group, state))
             elif state.epoch and state.held is None:
                 state.held = []
                 # What was heard may be what a server that took over has never had.
@@ -209,10 +238,19 @@ class Heard:
         """Groups that wait to be looked after."""
         return len(self._ill)
 
+    def _placed(self, group: str, state: _Group, outcome: Position | Failure) -> None:
+        self._healing -= 1
+        if isinstance(outcome, Failure):
+            self._fell_ill(group, state, outcome)
+        elif self._groups.get(group) is state:
+            state.untold = False
+            self.told(group, outcome)  # unless it was heard from meanwhile
+            self._ears.missed(group, Position(state.offset, state.epoch))
+
     def _renewed(self, group: str, state: _Group, outcome: bool | Failure) -> None:
         self._healing -= 1
         if isinstance(outcome, Failure):
-            self._fell_ill(group, state)
+            self._fell_ill(group, state, outcome)
         elif self._groups.get(group) is state:
             if outcome:
                 self._counters["engine_lost_data"] += 1
@@ -227,7 +265,7 @@ class Heard:
     def _found(self, group: str, state: _Group, found: Found | Failure) -> None:
         self._healing -= 1
         if isinstance(found, Failure):
-            self._fell_ill(group, state)
+            self._fell_ill(group, state, found)
             return
         if self._groups.get(group) is not state or state.held is None:
             return
@@ -256,15 +294,27 @@ class Heard:
             state.overflowed = False
             self._read_on(group, state)
             return
+        state.tries = 0
         if not same or position.offset > state.offset:
             state.offset, state.epoch, state.micros = position.offset, position.epoch, 0
         state.healed(True)
 
-    def _fell_ill(self, group: str, state: _Group) -> None:
+    def _fell_ill(self, group: str, state: _Group, failure: Failure) -> None:
         """It cannot be looked after now."""
-        if self._groups.get(group) is state:
+        if self._groups.get(group) is not state:
+            return
+        state.tries += failure.code in ("engine_refused", "engine_garbled")
+        if state.tries < MAX_TRIES:
             self._ill[group] = None
             state.healed(False)
+            return
+        held = state.held or []
+        state.offset = state.micros = state.tries = 0
+        state.epoch, state.overflowed, state.untold = "", False, False
+        self._ears.missed(group, NOWHERE)
+        state.healed(True)
+        for entry in held:
+            self.take(group, entry)
 
     # ------------------------------------------------------------------ being kept
 

@@ -49,6 +49,8 @@ class Leases:
         self._present: dict[tuple[str, str], Present] = {}
         # What the server does not know yet, in order; bounded by who is or was present.
         self._changed: dict[tuple[str, str], None] = {}
+        # What the server has refused: it is told again with the next lease.
+        self._refused: dict[tuple[str, str], None] = {}
         self._under_way = 0
         self._live: frozenset[str] = frozenset()
         # The groups of a gateway that did not live when they were looked at.
@@ -101,7 +103,10 @@ class Leases:
 
     def _told(self, key: tuple[str, str], outcome: object) -> None:
         self._under_way -= 1
-        if isinstance(outcome, Failure):
+        if isinstance(outcome, Failure) and outcome.code == "engine_refused":
+            self._refused[key] = None  # which is that group's matter
+            self._tell()
+        elif isinstance(outcome, Failure):
             self._changed[key] = None
             self._held = False  # until the next lease
         elif self._changed and self._held:
@@ -125,6 +130,8 @@ class Leases:
             return
         if not outcome.known:  # it had ended, or the server has lost its data
             self._changed.update(dict.fromkeys(self._present))
+        self._changed.update(self._refused)
+        self._refused.clear()
         died, self._live = self._live - outcome.live, outcome.live
         suspects, self._suspects = self._suspects, {}
         for incarnation in died:
@@ -148,7 +155,7 @@ class Leases:
 
     def _reaped(self, key: tuple[str, str], outcome: object) -> None:
         self._under_way -= 1
-        if isinstance(outcome, Failure):
+        if isinstance(outcome, Failure) and outcome.code != "engine_refused":
             self._reaping[key] = None
             self._held = False  # until the next lease
         else:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from ...store.calls import Call
+from ...store.forms import FormError
 from .base import Failure
 from .operations import AWAY, UNKNOWN, Operation, Queue
 from .resp import Error, Value, pack
@@ -270,7 +271,9 @@ class Link:
             self._again(operation)
         elif value.code in ("MOVED", "ASK"):
             self._owner.moved(self, operation, str(value))
-        elif value.code in SOON and not operation.late(self._loop.time()):
+        elif value.code in SOON and operation.late(self._loop.time()):
+            operation.done(AWAY)
+        elif value.code in SOON:
             self._loop.call_later(SOON_DELAY, self._again, operation)
         elif value.code in ELSEWHERE:
             self._again(operation)
@@ -281,6 +284,8 @@ class Link:
     def _read(self, operation: Operation, value: Value) -> Any:
         try:
             return operation.call.read(value)
+        except FormError as error:  # somebody else has written there
+            return Failure("engine_garbled", f"what stands in the engine is not ours: {error}")
         except (TypeError, ValueError) as error:
             self.abort("it answers something else than it was asked")
             return Failure("engine_garbled", f"the engine said something else: {error}")

@@ -161,7 +161,7 @@ class Nodes:
                     return await self._ask_node(address)
             except TimeoutError:
                 trouble = ConnectionError(f"{address[0]}:{address[1]} does not answer")
-            except (OSError, Error, ValueError) as error:
+            except (OSError, Error, ValueError, TypeError) as error:  # whatever it says
                 trouble = error
         if not self._links:
             self._owner.down(None, str(trouble))

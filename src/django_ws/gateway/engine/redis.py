@@ -153,6 +153,7 @@ class Redis:
         """Answer what a group's publications are counted from: who gets that gets next what comes
         after it, and nothing twice."""
         if position is None:
+            self._heard.untold(group)
             done(outcome)
             return
 
@@ -172,7 +173,7 @@ class Redis:
 
     def _found(self, group: str, done: Done[Recent], outcome: Found | Failure) -> None:
         if isinstance(outcome, Failure):
-            done(outcome)
+            self._answer(group, None, done, outcome)
         else:
             publications = [entry.publication for entry in outcome.entries]
             recent = Recent(publications, outcome.position, outcome.complete)
@@ -226,11 +227,11 @@ class Redis:
 
     def expire(self) -> None:
         self._spreads.expire()
+        self._health.report()
         now = self._loop.time()
         if now - self._ticked < TICK or self._health.away:
             return
         self._ticked = now
-        self._health.report()
         self._leases.renew()
         self._heard.keep(TICK / KEEP_ROUND)
         self._heal()
