@@ -37,8 +37,8 @@ PUBLISHED = 30.0
 #: Seconds in which all members hear again, whatever has happened.
 WELL = 30.0
 
-#: Seconds for which a process waits that publishes: one for the connection, one for an answer, and
-#: as much again where other work shares the cores.
+#: Seconds after which a process that publishes hears that it was in vain: one for the connection,
+#: one for an answer, and as much again where other work shares the cores.
 LONGEST_WAIT = 4.0
 
 
@@ -180,10 +180,10 @@ def _account(
     confirmed[epoch, offset] = text
     verdict = judge_told({page.who: page.events for page in pages}, confirmed, (epoch, offset))
     raised = Counter(str(each[1]) for each in said + own if isinstance(each[1], str))
-    waited = max(float(each[3]) for each in said)
+    waited = max((float(each[3]) for each in said if isinstance(each[1], str)), default=0.0)
     found.broken += verdict.wrong()
     if waited > LONGEST_WAIT:
-        found.broken.append(f"a publisher waited {waited:.1f} s")
+        found.broken.append(f"a publisher heard of it after {waited:.1f} s only")
     if set(raised) - {"GatewayUnavailable", "PublishTimeout"}:
         found.broken.append(f"publishers heard {dict(raised)}")
     if verdict.told and not set(found.faults) - LOSSLESS:
