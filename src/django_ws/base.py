@@ -313,7 +313,7 @@ class WebSocketHandler:
         return self._connection.user
 
     @user.setter
-    def user(self, user: AbstractBaseUser | AnonymousUser) -> None:
+    def user(self, user: AbstractBaseUser | AnonymousUser | None) -> None:
         self._connection.request.user = user  # type: ignore[assignment]
 
     def refresh_user(self) -> None:

@@ -97,6 +97,9 @@ OPTIONS: dict[str, Option] = {
     "SOCKETIO": Option(
         kinds.boolean, ("gateway",), "Serve Socket.IO and Engine.IO clients.", "--socketio"
     ),
+    "SOCKETIO_RECOVERY": Option(
+        kinds.boolean, ("gateway",), "A Socket.IO client may have its session back (`recovered`)."
+    ),
     "MAX_MESSAGE_SIZE": Option(kinds.limit, _LIMITS, "Bytes of a message from a browser."),
     "MAX_PENDING": Option(kinds.limit, _LIMITS, "Bytes that may wait for a slow client."),
     "MAX_CONNECTIONS": Option(kinds.limit, _LIMITS, "Connections in all."),

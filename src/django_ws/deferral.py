@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from weakref import WeakSet
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .exceptions import DjangoWSError
 
-__all__ = ["Deferred", "counters", "defer", "in_transaction", "lost"]
+__all__ = ["Deferred", "counters", "defer", "deferring", "in_transaction", "lost"]
 
 T = TypeVar("T")
 
@@ -87,10 +89,21 @@ def defer(alias: str, what: T, send: Callable[[T], object], number: int) -> None
         alias: of a database that is in a transaction.
         number: how many publications it is.
     """
-    connections[alias].on_commit(Deferred(what, send, number))
+    connection = connections[alias]
+    if connection not in _deferring:
+        with _lock:
+            _deferring.add(connection)
+    connection.on_commit(Deferred(what, send, number))
+
+
+def deferring() -> list[BaseDatabaseWrapper]:
+    """The connections to databases, of all threads, whose commit something has waited for."""
+    with _lock:
+        return list(_deferring)
 
 
 _lock = threading.Lock()
+_deferring: WeakSet[BaseDatabaseWrapper] = WeakSet()  # changed and listed under _lock
 _said = float("-inf")  # guarded by _lock
 _unsaid = 0  # guarded by _lock
 
@@ -107,3 +120,11 @@ def lost(number: int, error: Exception) -> None:
         number, _unsaid, _said = _unsaid, 0, now
     unexpected = None if isinstance(error, DjangoWSError) else error
     logger.error("%d publication(s) lost: %s", number, error, exc_info=unexpected)
+
+
+def _forget_after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have it
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

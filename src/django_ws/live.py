@@ -46,10 +46,13 @@ def live(*groups: str, method: str = "live_message") -> Callable[[type[M]], type
 
     Raises:
         ValueError: There is no group.
+        TypeError: A group is no text; so it is with ``@live`` alone.
         AttributeError: When the object is saved: it has no such method.
     """
     if not groups:
         raise ValueError('live() needs a group: @live("orders")')
+    if not all(isinstance(group, str) for group in groups):  # @live without an argument
+        raise TypeError(f'live() takes names of groups, as @live("orders") does, not {groups[0]!r}')
 
     def decorate(model: type[M]) -> type[M]:
         def saved(instance: Model, created: bool, raw: bool, using: str, **kwargs: object) -> None:

@@ -199,6 +199,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
         routes: namespaces with a URL of their own, tried in order, before ``websocket_url``, which
             leads to all others.
         socketio: serve Engine.IO and Socket.IO.
+        socketio_recovery: a client of Socket.IO may have its session back.
         allowed_hosts: as Django's ``ALLOWED_HOSTS``, the default of ``DEBUG`` already filled in.
         groups: by pattern, as of :mod:`fnmatch`; the first that matches counts.
         engine: URL of the server that gateways share; empty for this one's memory.
@@ -217,6 +218,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: list[str] = []
     allow_missing_origin: bool = False
     socketio: bool = False
+    socketio_recovery: bool = False
     debug: bool = False
     certfile: str = ""
     keyfile: str = ""

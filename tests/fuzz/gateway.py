@@ -63,6 +63,7 @@ def served() -> Iterator[dict[str, Target]]:
                 "compression": True,
             },
             socketio=True,
+            socketio_recovery=True,
             debug=True,
         ) as running:
             running.registry.on_receive = lambda session, opcode, data: True

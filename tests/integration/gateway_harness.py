@@ -18,9 +18,10 @@ from websockets.frames import apply_mask
 
 from django_ws.gateway.counters import Counters
 from django_ws.gateway.http.server import Server
+from django_ws.gateway.returning import Returning
 from django_ws.gateway.sessions import Saturated, UnknownNamespace
 from django_ws.options import GatewayConfig, Limits
-from django_ws.wire.messages import Accept, Handshake, Refuse
+from django_ws.wire.messages import Accept, Handshake, Refuse, Resumed
 
 DEADLINE = 5.0
 
@@ -49,6 +50,7 @@ class FakeSession:
         self.called: list[tuple[str, bytes, list[bytes]]] = []
         self.ended: list[tuple[int, str]] = []
         self.writable_calls = 0
+        self.withdrawn: list[Returning] = []
 
     def attach(self, client: Any) -> None:
         self.client = client
@@ -77,6 +79,12 @@ class FakeSession:
 
     def resume(self) -> None:
         """Nothing is ever held up."""
+
+    def ask_to_resume(self, question: Returning) -> None:
+        self.registry.on_question(self, question)
+
+    def withdraw(self, question: Returning) -> None:
+        self.withdrawn.append(question)
 
     def writable(self) -> None:
         self.writable_calls += 1
@@ -112,6 +120,10 @@ class FakeRegistry:
         """To be replaced."""
         session.client.send(opcode, data)
         return True
+
+    def on_question(self, session: FakeSession, question: Returning) -> None:
+        """To be replaced."""
+        question.answered(Resumed(session.conn, question.number, 0, "", False))
 
     async def drain(self, deadline: float) -> None:
         self.drained = True

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -331,6 +332,52 @@ def test_who_cancels_a_poll_sees_the_next_one_fail_whichever_is_read_first() -> 
                 client._polls.sock.close()
                 with Client(server.port) as other:
                     assert client.get(other)[0] == 400
+
+
+@contextlib.contextmanager
+def standing_still(server: Gateway) -> Iterator[None]:
+    """The gateway reads nothing, as under load; then it finds all that came meanwhile."""
+    stands, goes_on = threading.Event(), threading.Event()
+
+    def stand() -> None:
+        stands.set()
+        assert goes_on.wait(10)
+
+    thread = threading.Thread(target=server.call, args=(stand,))
+    thread.start()
+    try:
+        assert stands.wait(10)
+        yield
+    finally:
+        goes_on.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("newcomers", [0, 1, 100])
+def test_of_two_polls_the_one_that_was_sent_first_is_read_first(newcomers: int) -> None:
+    with serving() as server, contextlib.ExitStack() as stack:
+        for _ in range(10):
+            client = stack.enter_context(polled(server, RAW))
+            with contextlib.ExitStack() as others, standing_still(server):
+                for _ in range(newcomers):
+                    others.enter_context(Client(server.port))
+                client.begin_poll()
+                second = stack.enter_context(Client(server.port))
+                client.request(second, "GET", None, None)
+            assert client.response(second)[0] == 400
+            assert client.end_poll() == (200, b"1")
+
+
+def test_a_poll_that_was_cancelled_before_it_was_read_ends_the_session() -> None:
+    with serving() as server, contextlib.ExitStack() as stack:
+        for _ in range(10):
+            client = stack.enter_context(polled(server, RAW))
+            with standing_still(server):
+                client.begin_poll()
+                client._polls.sock.close()
+                second = stack.enter_context(Client(server.port))
+                client.request(second, "GET", None, None)
+            assert client.response(second)[0] == 400
 
 
 def test_a_second_body_ends_the_session() -> None:

@@ -236,6 +236,32 @@ test("a Blob that cannot be read is reported, and stops nothing else", async () 
     assert.deepEqual(fake.last.said.at(-1), ["m", 1, 0, "behind"]);
 });
 
+test("a hello with more positions than it may have leaves some out, and the page is told of what that may miss", async () => {
+    const { fake, socket } = start();
+    const lost = [];
+    socket.addEventListener("resume", ({ recovered, group }) => recovered || lost.push(group));
+    await fake.last.welcome({ max: 2000 });
+    for (let n = 1; n <= 100; n++) fake.last.say("j", n, 0, `room-${n}`, n, "e", true);
+    fake.last.end(1012);
+    await fake.last.accept();
+    assert(fake.last.sent[0].length <= 2000);
+    const { since } = fake.last.said[0][1];
+    assert(since.length > 30);
+    assert.deepEqual(since[0], { group: "room-1", offset: 1, epoch: "e" });
+    fake.last.say("welcome", { token: "u", id: "d", resumed: false, had: 0, silence: 33000, ttl: 60000, max: 2000 });
+    assert.deepEqual(lost, [undefined]);
+    fake.last.say("j", 1, 0, "room-1", 1, "e", true);
+    fake.last.say("j", 2, 0, "room-99", 99, "e", true);
+    fake.last.say("j", 3, 0, "room-100", 101, "e", true);
+    fake.last.say("j", 4, 0, "new", 7, "e", true);
+    assert.deepEqual(lost, [undefined, "room-100"]);
+    // A session that is had back has missed nothing.
+    fake.last.end(1012);
+    await fake.last.welcome({ resumed: true, max: 2000 });
+    fake.last.say("j", 5, 0, "room-98", 200, "e", true);
+    assert.deepEqual(lost, [undefined, "room-100"]);
+});
+
 test("silence is asked about, then given up", async () => {
     const { clock, fake, socket } = start();
     await fake.last.welcome();

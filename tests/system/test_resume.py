@@ -244,6 +244,19 @@ def test_a_history_that_does_not_reach_back_is_told(shared: Server) -> None:
             assert client.next()[:3] == ["h", "room-c", offset - 19]
 
 
+def test_more_history_than_may_wait_for_a_client(shared: Server) -> None:
+    """Nothing else waits for a client that is about to be let in."""
+    big = [f"{number:02} " + "x" * 20_000 for number in range(15)]  # MAX_PENDING is 200,000 here
+    publish(shared, "room-big", *big)
+    position = {"group": "room-big", "offset": 0, "epoch": "another"}
+    with EnvelopeClient(shared, query="&group=room-big").begin(since=[position]) as client:
+        kind, _, offset, epoch, _ = client.next()
+        assert [kind, offset] == ["j", 0]
+        for number, text in enumerate(big, 1):
+            assert client.next() == ["h", "room-big", number, epoch, "", text]
+            client.acknowledge()
+
+
 def test_groups_without_history_count_nothing(shared: Server) -> None:
     since = [{"group": "plain", "offset": 0, "epoch": "any"}]
     with EnvelopeClient(shared, query="&group=plain").begin(since=since) as client:

@@ -84,7 +84,13 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 def node(cache: Path, port: int, *arguments: str | Path) -> str:
     """Run Node to its end; what it wrote."""
-    done = subprocess.run(
+    done = run(cache, port, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run(cache: Path, port: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["node", "--preserve-symlinks", "--preserve-symlinks-main", *map(str, arguments)],
         cwd=cache,
         env={**os.environ, "DJANGO_WS_PORT": str(port), "NODE_PATH": str(cache / "node_modules")},
@@ -92,14 +98,20 @@ def node(cache: Path, port: int, *arguments: str | Path) -> str:
         text=True,
         timeout=50,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize(
     ("suite", "cases"), [("engine.io-protocol", 25), ("socket.io-protocol", 32)]
 )
 def test_official_suite(packages: Path, project: Project, suite: str, cases: int) -> None:
+    """Once more, but only where the suite tells that it was late itself (``timing.cjs``).
+
+    It cancels a poll after 5 ms and expects the session to be closed, and it begins a second poll
+    after 5 ms and expects no ping before. With a busy machine it may cancel before its own
+    connection stands, so that there was no poll (in 18 of 18 failures of that case at a load of 12,
+    and in none of 26 successes); and
+    a poll may leave after the first ping, which comes 0.2 s after the opening at the earliest.
+    """
     found = suites()
     if found is None:
         skip("needs the official suites: DJANGO_WS_SUITES names their directory")
@@ -109,10 +121,13 @@ def test_official_suite(packages: Path, project: Project, suite: str, cases: int
     link.symlink_to(found / suite)
     server = Server(project)
     mocha = packages / "node_modules" / "mocha" / "bin" / "_mocha"
-    output = node(
-        packages, server.port, "-r", NODE / "port.cjs", mocha, "--exit", f"{suite}/test-suite.js"
-    )
-    assert f"{cases} passing" in output
+    hooks = ("-r", NODE / "port.cjs", "-r", NODE / "timing.cjs")
+    command = (*hooks, mocha, "--exit", f"{suite}/test-suite.js")
+    done = run(packages, server.port, *command)
+    if done.returncode and "suite late:" in done.stderr:
+        done = run(packages, server.port, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{cases} passing" in done.stdout
     server.stop()
 
 

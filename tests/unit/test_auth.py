@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 
-from django_ws import auth
+from django_ws import auth, tickets
 from django_ws.auth import (
     login_not_required,
     login_required,
@@ -325,6 +326,11 @@ def test_a_ticket_survives_a_rotated_secret_key(settings: LazySettings, ann: Use
     other = make_ticket(ann)
     settings.SECRET_KEY = "new"
     assert by_ticket(other).status == 401
+
+
+def test_what_nests_too_deeply_is_no_ticket() -> None:
+    depth = sys.getrecursionlimit()
+    assert tickets.find("", b'{"ticket": %s%s}' % (b"[" * depth, b"]" * depth)) == ""
 
 
 def test_nobody_gets_a_ticket(ann: User) -> None:

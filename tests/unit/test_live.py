@@ -156,3 +156,5 @@ def test_save_does_not_fail_for_want_of_a_gateway(monkeypatch: pytest.MonkeyPatc
 def test_a_group_is_needed() -> None:
     with pytest.raises(ValueError, match="needs a group"):
         live()
+    with pytest.raises(TypeError, match="takes names of groups"):
+        live(Group)  # type: ignore[arg-type]  # @live alone

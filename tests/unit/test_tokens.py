@@ -81,3 +81,15 @@ def test_as_the_first_message(example: dict[str, Any], ann: User) -> None:
     assert other.connect("/socket")
     other.send("bad")
     assert other.close_code == 4401
+
+
+def test_who_is_inactive_is_nobody(example: dict[str, Any], ann: User) -> None:
+    User.objects.update(is_active=False)
+    client = WebSocketClient(example["FirstMessage"])
+    client.connect("/socket")
+    client.send(token(ann))
+    assert client.close_code == 4401
+    refused = WebSocketClient(example["Api"])
+    refused.force_login(User.objects.create_user("bob"))  # whose session is not asked then
+    assert not refused.connect(f"/socket?token={token(ann)}")
+    assert refused.status == 401

@@ -12,6 +12,9 @@ from typing import Protocol
 
 __all__ = ["Peer", "Pings", "Stalls", "tick_length"]
 
+#: Ticks of an interval that are too few to spread anything over.
+FEW = 8
+
 
 def tick_length(*limits: float) -> float:
     """Seconds between ticks, fine enough for the shortest of ``limits`` (seconds, 0 for off)."""
@@ -74,15 +77,18 @@ class Pings:
     def add(self, peer: Peer, slot: int | None = None) -> None:
         """Take a connection in.
 
-        Its first ping comes after half an interval at least. Numbers count up, which spreads those
-        that come all at once.
+        Its first ping comes in the second half of an interval, and a tick before its end, since
+        ticks are late: so who never answers is found after interval and timeout as clients count,
+        too. Numbers count up, which spreads those that come all at once; not where an interval has
+        few ticks, so that each has most of one before its first ping.
 
         Args:
             slot: of another one, whose pings it continues.
         """
         size = len(self._slots)
         if slot is None:
-            slot = (self._now + size - peer.number % max(1, size // 2)) % size
+            spread = size // 2 if size > FEW else 1
+            slot = (self._now + size - 1 - peer.number % spread) % size
         peer.slot = slot
         self._slots[peer.slot].add(peer)
 

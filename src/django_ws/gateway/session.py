@@ -461,6 +461,8 @@ class Session:
         if outgoing is not None:
             before = outgoing.group_bytes
             outgoing.add_shared(message)
+            if self.state is State.ASKED:
+                return  # what lets it in may be among the replies that would wait
             if not before or self.behind is not (before > self._windows.max_pending):
                 self._owner.lag_changed(self)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from django.db import connections
-
-from ..deferral import Deferred, only_of_a_test
+from ..deferral import Deferred, deferring, only_of_a_test
 
 __all__ = ["Commits"]
 
@@ -29,8 +27,7 @@ class Commits:
         self._thread = _Thread()
 
     def settle(self, *, overtaken: bool = False) -> None:
-        """Send what counts by now, of the transactions of this thread. Nothing, where what is being
-        sent calls for it.
+        """Send what counts by now. Nothing, where what is being sent calls for it.
 
         Args:
             overtaken: only what was published before something that has been sent by now, or is
@@ -52,8 +49,11 @@ class Commits:
 
 
 def _deferred() -> Iterator[Deferred[object]]:
-    """What waits for commits that only Django's ``TestCase`` keeps from happening."""
-    for connection in connections.all(initialized_only=True):
+    """What waits for commits that only Django's ``TestCase`` keeps from happening.
+
+    Of all threads: an ``async def`` test runs in another one than its transaction.
+    """
+    for connection in deferring():
         if connection.in_atomic_block and only_of_a_test(connection):
             for entry in connection.run_on_commit:
                 callback = entry[1]

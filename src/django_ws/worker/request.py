@@ -131,7 +131,11 @@ class HandshakeRequest(HttpRequest):
         return self._user
 
     @user.setter
-    def user(self, user: User) -> None:
+    def user(self, user: User | None) -> None:
+        if user is None:  # what a query has not found is nobody, and not the session's user
+            from django.contrib.auth.models import AnonymousUser
+
+            user = AnonymousUser()
         self._set = True  # first: other threads may look, see `user_key`
         self._ticket = None
         self._user = user

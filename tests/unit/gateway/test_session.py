@@ -241,6 +241,43 @@ def test_who_reads_nothing_of_its_groups_is_closed(monkeypatch: pytest.MonkeyPat
     assert world.registry.counters["closed_slow"] == 1
 
 
+def test_nobody_is_waited_for_who_is_not_let_in_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lets it in is among the replies that would wait."""
+    world = World(monkeypatch, max_pending=400)
+    worker = world.worker()
+    session = world.handshake()
+    worker.take()
+    worker.say(Join(session.conn, "g"))
+    for _ in range(8):
+        worker.say(GroupSend("g", 2, bytes(120)))
+    assert not world.registry.sessions.held_up
+    world.loop.advance(5, 0.1)
+    worker.say(Accept(session.conn, ""), acks={session.conn: 1})
+    client = FakeClient(session)
+    session.attach(client)
+    assert client.got == [bytes(120)] * 8
+
+
+def test_who_is_let_in_and_reads_nothing_of_what_came_before_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, max_pending=400)
+    worker = world.worker()
+    session = world.handshake()
+    worker.take()
+    worker.say(Join(session.conn, "g"))
+    for _ in range(8):
+        worker.say(GroupSend("g", 2, bytes(120)))
+    worker.say(Accept(session.conn, ""), acks={session.conn: 1})
+    client = FakeClient(session)
+    client.writable, client.backlog = False, 500
+    session.attach(client)
+    assert world.registry.sessions.held_up
+    world.loop.advance(0.5, 0.01)
+    assert client.closed == (3008, "too slow")
+    assert not world.registry.sessions.held_up
+
+
 def test_the_handlers_close_comes_behind_all_that_waits(world: World) -> None:
     worker = world.worker()
     session, client = world.connection(worker)

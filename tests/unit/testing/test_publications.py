@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.test import TestCase, TransactionTestCase
 
-from django_ws import disconnect, history, position, presence, publish, publish_to_user
+from django_ws import apublish, disconnect, history, position, presence, publish, publish_to_user
 from django_ws.testing import CapturedPublications, capture_publications
 
 
@@ -52,6 +53,21 @@ class InATestCase(TestCase):
                 publish("room", "three")
             publish("room", "four")
             assert data(published) == ["one", "two", "three", "four"]
+
+    async def test_async_code_publishes_in_the_transaction_of_another_thread(self) -> None:
+        await apublish("room", "before")
+        with capture_publications() as published:
+            await apublish("room", "one")
+            assert data(published) == ["one"]
+            await sync_to_async(self._publish_atomically)()
+        assert data(published) == ["one", "two"]
+
+    def _publish_atomically(self) -> None:
+        with transaction.atomic():
+            publish("room", "two")
+        with transaction.atomic():
+            publish("room", "no")
+            transaction.set_rollback(True)
 
     def test_what_was_published_before_does_not_count(self) -> None:
         publish("room", "before")

@@ -397,3 +397,16 @@ class Changes(WebSocketHandler):
 
     def on_message(self, message: str) -> None:
         self.user = self.who
+
+
+@pytest.mark.django_db
+def test_who_is_assigned_as_none_is_nobody() -> None:
+    """Not the session's user: a query for a token's user may have found nobody."""
+    client = Client()
+    client.force_login(get_user_model().objects.create_user("ann"))
+    request = HandshakeRequest(
+        handshake([("cookie", f"sessionid={client.cookies['sessionid'].value}")])
+    )
+    request.user = None  # type: ignore[assignment]
+    assert isinstance(request.user, AnonymousUser)
+    assert request.identity()[0] == ""

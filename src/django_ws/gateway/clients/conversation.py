@@ -162,11 +162,18 @@ class Conversation:
 
     # ------------------------------------------------------------------ connections
 
+    def can_go_on(self, had: int) -> bool:
+        """Whether a client that has everything up to ``had`` can have it now.
+
+        Not if it is closed, or about to be given up since too much waits.
+        """
+        return not self._mute and self.session.live and self.numbering.follows(had)
+
     def attach(self, line: Line, had: int) -> None:
         """Go on over a connection that has just said welcome.
 
         Args:
-            had: number of the last envelope that the client has; see :meth:`.Numbering.follows`.
+            had: number of the last envelope that the client has; see :meth:`can_go_on`.
         """
         before, self._line = self._line, line
         if self.state is State.PARKED:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ...wire.messages import BINARY, TEXT
 from ..counters import Counters
-from .engineio import CLOSE, MESSAGE, NOOP, PONG, Violation
+from .engineio import CLOSE, MESSAGE, NOOP, PING, PONG, Violation
 
 __all__ = ["CLOSED", "POLLING", "PROBING", "WEBSOCKET", "Carrier", "Engine", "State", "Upper"]
 
@@ -75,9 +75,23 @@ class Engine:
     Attributes:
         carrier: set before anything comes in.
         upper: the same.
+        pings: that were sent.
+        pongs: of these, how many were answered: what was sent before them has arrived.
+        settled: called with each answer.
     """
 
-    __slots__ = ("_counters", "carrier", "conn", "opened", "sid", "state", "upper")
+    __slots__ = (
+        "_counters",
+        "carrier",
+        "conn",
+        "opened",
+        "pings",
+        "pongs",
+        "settled",
+        "sid",
+        "state",
+        "upper",
+    )
 
     carrier: Carrier
     upper: Upper
@@ -89,6 +103,9 @@ class Engine:
         self._counters = counters
         #: Called once what carries it can carry.
         self.opened: Callable[[], None] | None = None
+        self.pings = 0
+        self.pongs = 0
+        self.settled: Callable[[], None] | None = None
 
     def enter(self, state: State) -> None:
         """Be carried otherwise.
@@ -121,11 +138,19 @@ class Engine:
                 return self.upper.receive(opcode, data[1:])
             if data == CLOSE:
                 self.carrier.close(1000, "")
-            elif data not in (PONG, NOOP):
+            elif data == PONG:
+                self._ponged()
+            elif data != NOOP:
                 raise Violation("no Engine.IO packet")
         except Violation as violation:
             self.fail(str(violation))
         return True
+
+    def _ponged(self) -> None:
+        if self.pongs < self.pings:  # else nobody has asked
+            self.pongs += 1
+            if self.settled is not None:
+                self.settled()
 
     def fail(self, reason: str) -> None:
         """The client broke the rules."""
@@ -142,6 +167,11 @@ class Engine:
         if self.state is not CLOSED:
             self.enter(CLOSED)
             self.upper.disconnected(code, reason)
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.pings += 1
+        self.send_packet(TEXT, PING)
 
     # ------------------------------------------------------------------ for what it carries
 

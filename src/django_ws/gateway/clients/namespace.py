@@ -8,6 +8,7 @@ from typing import Protocol
 from ...wire.messages import BINARY, TEXT
 from ...wire.messages import Kind as CallKind
 from ..outgoing import Membership
+from ..session import Client
 from ..shared import Shared
 from . import socketio
 from .engine import Engine
@@ -24,7 +25,7 @@ _ATTACHED = b'[{"_placeholder":true,"num":0}]'
 class EventSession(Protocol):
     """What a namespace needs of a session of the gateway."""
 
-    def attach(self, client: Socket) -> None: ...
+    def attach(self, client: Client) -> None: ...
     def call(
         self, kind: int, name: str, data: bytes, attachments: list[bytes], answer: bool
     ) -> tuple[int, bool]: ...
@@ -41,6 +42,8 @@ class Transport(Protocol):
 
     @property
     def engine(self) -> Engine: ...
+    def welcome(self, socket: Socket, sid: str, pid: str = "") -> None: ...
+    def release(self, socket: Socket, code: int, reason: str) -> None: ...
     def resume(self, socket: Socket) -> None: ...
     def close(self, socket: Socket, code: int, reason: str) -> None: ...
 
@@ -75,6 +78,17 @@ class Socket:
             self._owed[seq] = packet.id
         return more
 
+    def over(self, code: int, reason: str, *, left: bool) -> None:
+        """It is no longer carried.
+
+        Args:
+            left: one side has closed this namespace; else what carried it has ended.
+        """
+        self.session.disconnected(code, reason)
+
+    def settled(self) -> None:
+        """A ping was answered: nothing is kept here that could have arrived."""
+
     # ------------------------------------------------------------------ for the session
 
     @property
@@ -91,9 +105,9 @@ class Socket:
         """Send a handler's message as the event ``message``."""
         if opcode == TEXT:
             arguments = b"[" + to_json(data.decode()) + b"]"
-            self._send(socketio.event(self.path, "message", arguments))
+            self._event(socketio.event(self.path, "message", arguments))
         else:
-            self._send(socketio.event(self.path, "message", _ATTACHED, 1), [data])
+            self._event(socketio.event(self.path, "message", _ATTACHED, 1), [data])
 
     def send_shared(self, message: Shared) -> None:
         """Send a publication; made once for all in namespaces of this name."""
@@ -107,17 +121,20 @@ class Socket:
             return socketio.event(path, name, b"[" + value + b"]")
 
         text = message.encoded((Socket, path), encode)
-        self._send(text, [message.data] if message.opcode == BINARY else ())
+        self._event(text, [message.data] if message.opcode == BINARY else ())
 
     def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
         """Send a named event."""
-        self._send(socketio.event(self.path, name, data, len(attachments)), attachments)
+        self._event(socketio.event(self.path, name, data, len(attachments)), attachments)
 
     def reply(self, seq: int, code: int, data: bytes, attachments: list[bytes]) -> None:
         """Acknowledge an event; the protocol has no words for a failure, so that has none."""
         number = self._owed.pop(seq, b"")
         if number and not code:
             self._send(socketio.reply(self.path, number, data, len(attachments)), attachments)
+
+    def _event(self, text: bytes, attachments: list[bytes] | tuple[()] = ()) -> None:
+        self._send(text, attachments)
 
     def _send(self, text: bytes, attachments: list[bytes] | tuple[()] = ()) -> None:
         engine = self._namespaces.engine

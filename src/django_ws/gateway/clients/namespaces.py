@@ -10,7 +10,7 @@ from . import socketio
 from .context import Context
 from .engine import Engine
 from .engineio import AGAIN
-from .namespace import EventSession, Socket
+from .namespace import Socket
 from .socketio import Decoder, Kind, Packet
 
 __all__ = ["MAX_NAMESPACES", "Doorman", "Namespaces"]
@@ -23,7 +23,7 @@ class Doorman(Protocol):
     """Asks for admission to namespaces."""
 
     def admit(self, namespaces: Namespaces, path: str, auth: bytes) -> Callable[[], None]:
-        """Ask; :meth:`Namespaces.accepted` or :meth:`Namespaces.refused` follows, not at once.
+        """Ask; :meth:`Namespaces.welcome` or :meth:`Namespaces.refused` follows, not at once.
 
         Returns:
             Tells that nobody waits for the answer any more.
@@ -39,7 +39,6 @@ class Namespaces:
         doorman: lets sessions begin.
         deadline: seconds without a namespace until the client is sent away; 0 for never.
         patience: seconds for a packet's attachments; 0 for any time.
-        sid: makes the name of a new namespace's session.
     """
 
     __slots__ = (
@@ -50,7 +49,6 @@ class Namespaces:
         "_full",
         "_lonely",
         "_patience",
-        "_sid",
         "_timer",
         "_waiting",
         "engine",
@@ -65,7 +63,6 @@ class Namespaces:
         *,
         deadline: float,
         patience: float,
-        sid: Callable[[], str],
     ) -> None:
         self.engine = engine
         #: By path; None while it is asked about.
@@ -74,7 +71,6 @@ class Namespaces:
         self._doorman = doorman
         self._decoder = Decoder(context.max_size)
         self._patience = patience
-        self._sid = sid
         #: What ends the wait for a verdict, by path.
         self._waiting: dict[str, Callable[[], None]] = {}
         self._full: set[Socket] = set()
@@ -139,7 +135,7 @@ class Namespaces:
         socket = self.sockets.pop(path, None)
         if socket is not None:
             self.resume(socket)
-            socket.session.disconnected(1000, "")
+            socket.over(1000, "", left=True)
         if self._lonely is None:
             self._look()
 
@@ -162,16 +158,29 @@ class Namespaces:
         self._full.clear()
         for socket in sockets:
             if socket is not None:
-                socket.session.disconnected(code, reason)
+                socket.over(code, reason, left=False)
+
+    def settled(self) -> None:
+        """A ping was answered."""
+        for socket in self.sockets.values():
+            if socket is not None:
+                socket.settled()
 
     # ------------------------------------------------------------------ for the doorman
 
-    def accepted(self, path: str, session: EventSession) -> None:
-        """A handler said yes. The caller made sure that its answer is still waited for."""
+    def welcome(self, socket: Socket, sid: str, pid: str = "") -> None:
+        """A handler said yes. The caller made sure that its answer is still waited for.
+
+        Args:
+            sid: names the client, in this namespace.
+            pid: brings it back; empty if nothing can.
+        """
+        path = socket.path
         del self._waiting[path]
-        socket = self.sockets[path] = Socket(self, path, session)
-        self.engine.send_packet(*socketio.connected(path, self._sid()))
-        session.attach(socket)
+        self.sockets[path] = socket
+        if pid:
+            self.engine.settled = self.settled
+        self.engine.send_packet(*socketio.connected(path, sid, pid))
 
     def refused(self, path: str, message: str, status: int) -> None:
         """Somebody said no."""
@@ -196,9 +205,15 @@ class Namespaces:
             # It connects anew only if the whole transport ends.
             self.engine.close(code, reason)
             return
+        self.release(socket, code, reason)
+        socket.over(code, reason, left=True)
+
+    def release(self, socket: Socket, code: int, reason: str) -> None:
+        """A namespace is not carried here any more."""
+        if self.sockets.get(socket.path) is not socket:
+            return
         del self.sockets[socket.path]
         self.resume(socket)
         self.engine.send_packet(*socketio.disconnect(socket.path))
-        socket.session.disconnected(code, reason)
         if not self.sockets:
             self.engine.close(code, reason)

@@ -10,7 +10,7 @@ from typing import Protocol
 from ...wire.messages import TEXT
 from .context import Context
 from .engine import PROBING, Engine
-from .engineio import AGAIN, CLOSE, NOOP, PING, Packet, encode_payload
+from .engineio import AGAIN, CLOSE, NOOP, Packet, encode_payload
 from .intake import Answer, Intake
 
 __all__ = ["Poll", "Poller"]
@@ -293,7 +293,7 @@ class Poller:
     def ping(self) -> None:
         """Ask for a sign of life."""
         self._left = self._unwritten
-        self.send(TEXT, PING)
+        self._engine.ping()
 
     def no_pong(self) -> None:
         """Give up a client that is gone."""

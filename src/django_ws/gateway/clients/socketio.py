@@ -215,9 +215,15 @@ def _head(kind: Kind, path: str, attachments: int = 0) -> str:
     return f"4{kind.value}{count}" + (f"{path}," if path != "/" else "")
 
 
-def connected(path: str, sid: str) -> Frame:
-    """A namespace is open."""
-    return TEXT, f'{_head(Kind.CONNECT, path)}{{"sid":"{sid}"}}'.encode()
+def connected(path: str, sid: str, pid: str = "") -> Frame:
+    """A namespace is open.
+
+    Args:
+        sid: names the client.
+        pid: brings it back; empty if nothing can.
+    """
+    more = f',"pid":"{pid}"' if pid else ""
+    return TEXT, f'{_head(Kind.CONNECT, path)}{{"sid":"{sid}"{more}}}'.encode()
 
 
 def refused(path: str, message: str, status: int = 0) -> Frame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ...wire.messages import TEXT
 from .engine import POLLING, PROBING, WEBSOCKET, Carrier, Engine
-from .engineio import PING, PROBE, PROBED, UPGRADE
+from .engineio import PROBE, PROBED, UPGRADE
 from .plain import Connection
 from .polling import Poller
 
@@ -22,7 +22,7 @@ class WebSocket(Connection):
     def ping(self) -> None:
         """Ask for a sign of life; the client wants to be asked, however much waits for it."""
         if isinstance(self._session, Engine):
-            self.send(TEXT, PING)
+            self._session.ping()
 
     def carry(self, engine: Engine, slot: int) -> None:
         """Carry an engine that was polled.

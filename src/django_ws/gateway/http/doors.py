@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from typing import cast
 
 from ...wire.messages import Accept
-from ..clients.namespace import EventSession
+from ..clients.namespace import EventSession, Socket
 from ..clients.namespaces import Doorman, Namespaces
 from ..logs import Journal
 from .admission import Admission
 from .answers import Answers
+from .recovering import KIND, Recovering
 from .refusals import Refusal
 from .requests import Request
 from .routes import Routes
@@ -27,6 +29,7 @@ class Doors:
         admission: says who may come in.
         answers: notes who may not.
         journal: names them.
+        recovering: lets clients have their sessions back; None if they cannot.
     """
 
     def __init__(
@@ -36,12 +39,14 @@ class Doors:
         answers: Answers,
         journal: Journal,
         loop: asyncio.AbstractEventLoop,
+        recovering: Recovering | None,
     ) -> None:
         self._routes = routes
         self._admission = admission
         self._answers = answers
         self._journal = journal
         self._loop = loop
+        self._recovering = recovering
         self._tasks: set[asyncio.Task[None]] = set()
 
     def door(self, request: Request) -> Doorman:
@@ -73,8 +78,17 @@ class Doors:
         if ended.done():
             return
         found = self._routes.by_name(path)
+        recovering = self._recovering
+        if recovering is not None and found is not None:
+            claim, auth = recovering.claim(path, auth)
+            if claim is not None:
+                back = await recovering.resume(claim, namespaces, request, found, auth, ended)
+                if isinstance(back, Refusal):
+                    self._refuse(namespaces, request, path, back)
+                if back or (ended.done() and ended.result()):
+                    return
         session = (
-            self._admission.begin(request, found, auth=auth, kind="socketio")
+            self._admission.begin(request, found, auth=auth, kind=KIND)
             if found is not None
             else None
         )
@@ -89,14 +103,23 @@ class Doors:
             if ended.done() and ended.result():
                 verdict = None  # it left in the same turn
         if isinstance(verdict, Accept) and not isinstance(session, Refusal):
-            namespaces.accepted(path, cast(EventSession, session))
+            if recovering is not None:
+                recovering.begin(namespaces, path, session)
+                return
+            socket = Socket(namespaces, path, cast(EventSession, session))
+            namespaces.welcome(socket, secrets.token_urlsafe(18))
+            session.attach(socket)
             return
         if not isinstance(session, Refusal):
             session.disconnected(1006, "")
         if isinstance(verdict, Refusal):
-            label = self._journal.label(request.client[0], path)
-            self._answers.note(label, verdict)
-            namespaces.refused(path, verdict.reason or verdict.message, verdict.status)
+            self._refuse(namespaces, request, path, verdict)
+
+    def _refuse(
+        self, namespaces: Namespaces, request: Request, path: str, refusal: Refusal
+    ) -> None:
+        self._answers.note(self._journal.label(request.client[0], path), refusal)
+        namespaces.refused(path, refusal.reason or refusal.message, refusal.status)
 
 
 class _Door:

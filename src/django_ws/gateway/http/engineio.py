@@ -30,6 +30,7 @@ from .engine_queries import origin_of, parse
 from .handing_over import hand_over
 from .handshake import Opening, negotiate
 from .polling import Exchange
+from .recovering import Recovering
 from .refusals import Refusal
 from .requests import Request
 from .routes import DEFAULT_NAMESPACE, Found, Routes
@@ -58,6 +59,7 @@ class EngineIO:
         leave: one that was counted came to nothing.
         journal: hears who comes.
         answers: tells those who may not.
+        recovering: see :class:`.doors.Doors`.
         debug: connections are named in the log.
     """
 
@@ -72,6 +74,7 @@ class EngineIO:
         answers: Answers,
         limits: Limits,
         *,
+        recovering: Recovering | None,
         debug: bool,
     ) -> None:
         self._routes = routes
@@ -84,7 +87,7 @@ class EngineIO:
         self.limits = limits
         self._debug = debug
         self._numbers = itertools.count(1)
-        self._doors = Doors(routes, admission, answers, journal, context.loop)
+        self._doors = Doors(routes, admission, answers, journal, context.loop, recovering)
         #: Sessions that are polled for; each counts as a socket does.
         self._polled: dict[str, tuple[Engine, Poller]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -319,7 +322,6 @@ class EngineIO:
             self._doors.door(request),
             deadline=self.limits.handshake_timeout,
             patience=self.limits.idle_timeout,
-            sid=lambda: secrets.token_urlsafe(18),
         )
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:

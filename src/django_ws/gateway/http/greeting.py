@@ -16,7 +16,6 @@ from ...wire.messages import Accept, Position
 from ..clients import v1
 from ..clients.context import Context, Session
 from ..clients.conversation import REPLACED, CallSession, Conversation
-from ..clients.conversation import State as Stage
 from ..clients.line import Line, State
 from ..clients.receipts import Receipts
 from ..close_codes import of_status
@@ -175,9 +174,7 @@ class Greetings:
         elif isinstance(verdict, Refusal):
             self._refuse(caller, verdict)
         elif line.state is State.ASKED:
-            if conversation.state is Stage.OVER or not conversation.numbering.follows(
-                caller.opening.had
-            ):
+            if not conversation.can_go_on(caller.opening.had):
                 return False  # it has ended, or the connection before has heard more meanwhile
             self._welcome(caller, conversation, session, resumed=True)
         return True

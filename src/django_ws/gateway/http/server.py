@@ -28,6 +28,7 @@ from .front import Front
 from .greeting import Greetings
 from .proxy import Proxy
 from .reception import Reception
+from .recovering import Recovering
 from .routes import RouteError, Routes
 from .streams import Stream
 from .upgrade import Upgrades
@@ -191,6 +192,9 @@ class Server:
             pages = Proxy(upstream, limits.idle_timeout, self._answers)
         engines = None
         if config.socketio:
+            recovering = None
+            if config.socketio_recovery:
+                recovering = Recovering(self._admission, context, self._parking)
             engines = EngineIO(
                 routes,
                 self._admission,
@@ -200,6 +204,7 @@ class Server:
                 self._journal,
                 self._answers,
                 limits,
+                recovering=recovering,
                 debug=config.debug,
             )
         return Front(

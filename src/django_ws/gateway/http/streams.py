@@ -10,6 +10,7 @@ import socket
 from types import TracebackType
 from typing import Protocol
 
+from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 
 from .refusals import response
@@ -59,6 +60,7 @@ class Stream(IOStream):
         self.owner = owner
         self.requests = 0
         self._given_away = False
+        self._untried = True
         super().__init__(sock, max_buffer_size=max_buffer_size)
 
     def close(self, exc_info: _Reason = False) -> None:
@@ -73,6 +75,19 @@ class Stream(IOStream):
         super().close(exc_info)
         if not self._given_away:
             self.owner.closed(self)
+
+    def _try_inline_read(self) -> None:
+        """Tornado's, but what comes first is read when it is that socket's turn.
+
+        Else a request on a new socket is read at once, and overtakes what its client has sent
+        before on an older one, of which the loop has just heard.
+        """
+        if not self._untried:
+            super()._try_inline_read()
+            return
+        self._untried = False
+        self._check_closed()
+        self._add_io_state(IOLoop.READ)
 
     @property
     def unwritten(self) -> int:

@@ -17,6 +17,7 @@ const REQUEST_TIMEOUT = 30000;
 const OWED = 64;
 const OWED_SIZE = 16384;
 
+const HELLO = 65536; // bytes that a gateway takes if it has not said so
 const MOST_SENT = 10000; // messages without an acknowledgement while the connection is open
 const SILENT = 4000; // close code of a dead connection
 const TIMED_OUT = 4408, LOST = 4410;
@@ -36,6 +37,7 @@ const copy = (data) =>
     ArrayBuffer.isView(data)
         ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
         : new Uint8Array(data.slice(0));
+const encode = (text) => new TextEncoder().encode(text);
 const sizeOf = (data) => (typeof data === "string" ? data.length : data.byteLength);
 // 4408 says that something took too long, as a hello over a network that had stopped.
 const isFinal = (code) => (code >= 4400 && code < 4500 && code !== TIMED_OUT) || (code >= 3500 && code < 4000);
@@ -81,6 +83,7 @@ export class Socket extends EventTarget {
     #items = []; // what is not acknowledged; those that were never sent have no number
     #calls = new Map(); // by number, those that wait for an answer
     #positions = new Map(); // by group
+    #unsaid = new Set(); // those whose position the last hello had no room for
     #listeners = new Map(); // of named events
     #began = false;
     #closing = null;
@@ -147,7 +150,7 @@ export class Socket extends EventTarget {
         if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
             throw new DOMException(`${code} is no close code for a page`, "InvalidAccessError");
         }
-        if (new TextEncoder().encode(reason).length > 123) {
+        if (encode(reason).length > 123) {
             throw new DOMException("the reason is too long", "SyntaxError");
         }
         if (this.#readyState >= CLOSING) return;
@@ -240,7 +243,7 @@ export class Socket extends EventTarget {
     #envelope(item) {
         const head = toJson([item.kind, item.number, this.#had, ...item.head]).slice(0, -1);
         if (!item.bytes) return `${head},${item.json}]`;
-        const start = new TextEncoder().encode(head + "]\n");
+        const start = encode(head + "]\n");
         const whole = new Uint8Array(start.length + item.bytes.length);
         whole.set(start);
         whole.set(item.bytes, start.length);
@@ -250,7 +253,7 @@ export class Socket extends EventTarget {
     #tooBig(item) {
         if (!item.ready) return item.size + 64 > this.#max;
         const envelope = this.#envelope(item);
-        const size = item.bytes ? envelope.length : new TextEncoder().encode(envelope).length;
+        const size = item.bytes ? envelope.length : encode(envelope).length;
         return size + 32 > this.#max; // its numbers grow
     }
 
@@ -322,10 +325,14 @@ export class Socket extends EventTarget {
                 return this.#calls.get(first)?.settle(null, second);
             case "err":
                 return this.#calls.get(first)?.settle(new RequestError(second, third));
-            case "j":
+            case "j": {
+                // What was not asked for may have been missed, too.
+                const { offset, epoch } = this.#positions.get(first) ?? {};
+                const missed = this.#unsaid.delete(first) && (offset !== second || epoch !== third);
                 this.#positions.set(first, { group: first, offset: second, epoch: third });
-                if (!fourth) this.#fire("resume", { recovered: false, group: first, unconfirmed: [] });
+                if (!fourth || missed) this.#fire("resume", { recovered: false, group: first, unconfirmed: [] });
                 return;
+            }
             case "l":
                 return this.#positions.delete(first);
             case "g":
@@ -376,13 +383,9 @@ export class Socket extends EventTarget {
             }
             if (socket !== this.#socket || socket.readyState !== OPEN) return;
             if (ticket) auth = { ...auth, ticket };
-            const since = [...this.#positions.values()].filter((position) => position.epoch);
-            socket.send(toJson(["hello", {
-                auth,
-                since: since.length ? since : undefined,
-                token: this.#token || undefined,
-                had: this.#token ? this.#had : undefined,
-            }]));
+            const words = { auth, since: [], token: this.#token || undefined, had: this.#token ? this.#had : undefined };
+            const since = this.#since((this.#began ? this.#max || Infinity : HELLO) - encode(toJson(words)).length);
+            socket.send(toJson(["hello", { ...words, since: since.length ? since : undefined }]));
         });
         socket.onmessage = mine((event) => {
             try {
@@ -399,6 +402,24 @@ export class Socket extends EventTarget {
         this.#become("connecting");
     }
 
+    /** Positions for a hello that has so many bytes left for them. */
+    #since(room) {
+        const since = [];
+        this.#unsaid.clear();
+        room -= 64; // what is around them
+        for (const [group, position] of this.#positions) {
+            if (!position.epoch) continue;
+            const size = encode(toJson(position)).length + 1;
+            if (size > room) {
+                this.#unsaid.add(group);
+            } else {
+                room -= size;
+                since.push(position);
+            }
+        }
+        return since;
+    }
+
     #welcome({ token, resumed, had, silence, max }) {
         const again = this.#began;
         this.#began = true;
@@ -410,6 +431,7 @@ export class Socket extends EventTarget {
         this.#owed = this.#owedSize = 0;
         this.#listen();
         if (resumed) {
+            this.#unsaid.clear();
             for (const item of this.#items) {
                 if (item.number > had) this.#transmit(this.#envelope(item));
             }

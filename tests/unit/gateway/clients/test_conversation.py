@@ -355,3 +355,24 @@ def test_one_that_is_given_up_has_no_connection_any_more(world: World) -> None:
     assert world.line.ended == [3505]
     world.conversation.lost(world.line, 3505, "", ours=True)
     assert world.session.ended == [(1006, "its client does not know what it has")]
+
+
+def test_one_that_is_about_to_end_cannot_be_had_back() -> None:
+    """A client may come between the last that could be kept and the end, and would hear nothing."""
+    world = World(max_pending=200)
+    conversation = world.conversation
+    assert conversation.can_go_on(0)
+    assert not conversation.can_go_on(1)
+    conversation.lost(world.line, 1006, "", ours=False)
+    conversation.send(TEXT, b"x" * 100)
+    assert conversation.can_go_on(0)
+    conversation.send(TEXT, b"x" * 100)
+    assert world.keeper.log[-1] == "too much waits for the client"
+    assert not conversation.can_go_on(0)
+
+
+def test_one_that_its_handler_has_closed_cannot_be_had_back() -> None:
+    """Its old connection may take a while to end; a new one would never hear of the close."""
+    world = World()
+    world.session.live = False
+    assert not world.conversation.can_go_on(0)
