@@ -47,6 +47,7 @@ def wait_for_lines(tab: Tab, *lines: str) -> None:
     )
 
 
+@pytest.mark.parametrize("demo", ["pool"], indirect=True)
 def test_a_plain_socket(tab: Tab, demo: Demo) -> None:
     tab.open(f"{demo.url}/counter/")
     tab.wait_for("Number(document.querySelector('#draws').textContent) >= 3")

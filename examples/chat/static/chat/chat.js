@@ -23,8 +23,14 @@ socket.addEventListener("open", () => {
     left.clear();
     messages().scrollTop = messages().scrollHeight;
 });
-socket.addEventListener("resume", ({ recovered }) => {
-    if (!recovered) load();
+socket.addEventListener("resume", async ({ recovered, unconfirmed }) => {
+    if (recovered) return;
+    await load();
+    // The session is gone with what was on its way. What is not in the page by now, nobody has handled.
+    for (const message of unconfirmed) {
+        const { text } = JSON.parse(message);
+        if (text && ![...messages().children].some((line) => isMine(line, text))) socket.send(message);
+    }
 });
 socket.onclose = ({ code }) => {
     document.getElementById("people").replaceChildren();
@@ -46,6 +52,10 @@ async function load() {
     loaded.append(...newer);
     messages().replaceWith(loaded);
     messages().scrollTop = messages().scrollHeight;
+}
+
+function isMine(line, text) {
+    return line.querySelector("b").textContent === me && line.querySelector("span").textContent === text.trim();
 }
 
 function refuse(why) {
