@@ -214,7 +214,7 @@ def rounds(seed: int, deadline: float, output: Callable[[str], None]) -> list[Ro
         cluster = Cluster(Path(directory), server)
         try:
             for number, faults in enumerate(courses(chance, len(cluster.servers))):
-                if time.monotonic() > deadline:
+                if number and time.monotonic() > deadline:
                     break
                 done = asyncio.run(one_round(cluster, f"room-{number}", faults, chance))
                 collected.append(done)
