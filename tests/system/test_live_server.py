@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import unittest
+from collections.abc import Callable
 from typing import Any
 from urllib.request import urlopen
 
@@ -27,7 +28,17 @@ from django_ws.testing import WebSocketLiveServerTestCase, capture_publications,
 from django_ws.testing.server import LiveServer
 from django_ws.worker.main import Worker
 
-pytestmark = [pytest.mark.system, pytest.mark.django_db(transaction=True)]
+# Measured, what starts takes longer than may be.
+pytestmark = [pytest.mark.system, pytest.mark.load, pytest.mark.django_db(transaction=True)]
+
+Children = Callable[[], list[psutil.Process]]
+
+
+@pytest.fixture
+def children() -> Children:
+    """Tells which processes the test has started; servers of other tests may still run."""
+    before = psutil.Process().children()
+    return lambda: [each for each in psutil.Process().children() if each not in before]
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -145,7 +156,7 @@ def run(kind: type[unittest.TestCase], *names: str) -> unittest.TestResult:
     return result
 
 
-def test_it_leaves_nothing() -> None:
+def test_it_leaves_nothing(children: Children) -> None:
     threads = set(threading.enumerate())
 
     class Case(Live):
@@ -156,7 +167,7 @@ def test_it_leaves_nothing() -> None:
     result = run(Case, "test")
     assert result.wasSuccessful(), result
     assert Users.closed_by
-    assert psutil.Process().children() == []
+    assert children() == []
     left = {each for each in threading.enumerate() if each.is_alive()} - threads
     assert [each for each in left if not each.name.startswith("asyncio")] == []
 
@@ -175,10 +186,10 @@ def test_it_is_ready_soon() -> None:
     assert seconds < 10
 
 
-def test_a_gateway_that_dies_fails_the_test() -> None:
+def test_a_gateway_that_dies_fails_the_test(children: Children) -> None:
     class Case(Live):
         def test(self) -> None:
-            (gateway,) = psutil.Process().children()
+            (gateway,) = children()
             gateway.send_signal(signal.SIGKILL)
             with pytest.raises(ConnectionClosed):
                 self.connect().recv(5)
