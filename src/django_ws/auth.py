@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 from django.core.signals import setting_changed
 
@@ -50,13 +50,19 @@ class Subject(Protocol):
     def user(self) -> Any: ...
 
 
+class _Marked(Protocol):
+    """What decorators leave on a class."""
+
+    login_required: ClassVar[bool]
+    _user_tests: ClassVar[tuple[Test, ...]]
+
+
 # ---------------------------------------------------------------- decorators
 
 
 def login_required(handler_class: C) -> C:
     """Let only users in who are logged in; others are refused with 401."""
-    _check_class("login_required", handler_class)
-    handler_class.login_required = True  # type: ignore[attr-defined]
+    _marks("login_required", handler_class).login_required = True
     return handler_class
 
 
@@ -65,8 +71,7 @@ def login_not_required(handler_class: C) -> C:
 
     What other decorators ask for, they go on asking.
     """
-    _check_class("login_not_required", handler_class)
-    handler_class.login_required = False  # type: ignore[attr-defined]
+    _marks("login_not_required", handler_class).login_required = False
     return handler_class
 
 
@@ -88,16 +93,19 @@ def user_passes_test(test: Test) -> Callable[[C], C]:
     """
 
     def decorate(handler_class: C) -> C:
-        _check_class("permission_required and user_passes_test", handler_class)
-        tests = (*getattr(handler_class, "_user_tests", ()), test)
-        handler_class._user_tests = tests  # type: ignore[attr-defined]
+        marks = _marks("permission_required and user_passes_test", handler_class)
+        marks._user_tests = (*getattr(handler_class, "_user_tests", ()), test)
         return handler_class
 
     return decorate
 
 
-def _check_class(decorator: str, handler_class: object) -> None:
-    """Refuse what would silently be left open: a hook or a view that looks protected."""
+def _marks(decorator: str, handler_class: type) -> type[_Marked]:
+    """The class, to be marked.
+
+    Raises:
+        TypeError: It is none: a hook or a view would look protected, and be left open.
+    """
     if not isinstance(handler_class, type):
         name = getattr(handler_class, "__qualname__", repr(handler_class))
         raise TypeError(
@@ -105,6 +113,7 @@ def _check_class(decorator: str, handler_class: object) -> None:
             "handler is protected, not a hook of it; for views there is "
             "django.contrib.auth.decorators"
         )
+    return cast("type[_Marked]", handler_class)
 
 
 def _has_perms(perms: tuple[str, ...], user: Any) -> bool:

@@ -60,6 +60,8 @@ class Connection(Protocol):
     def state(self) -> dict[str, Any]: ...
     @property
     def user(self) -> AbstractBaseUser | AnonymousUser: ...
+    @user.setter
+    def user(self, user: AbstractBaseUser | AnonymousUser | None) -> None: ...
     @property
     def closed(self) -> bool: ...
     @property
@@ -314,7 +316,7 @@ class WebSocketHandler:
 
     @user.setter
     def user(self, user: AbstractBaseUser | AnonymousUser | None) -> None:
-        self._connection.request.user = user  # type: ignore[assignment]
+        self._connection.user = user
 
     def refresh_user(self) -> None:
         """Load :attr:`user` anew at its next use, by the session as it is then; what is gone, is

@@ -43,7 +43,7 @@ class ServerCommand(BaseCommand):
     """
 
     # The worker checks the project: the supervisor imports no handlers.
-    requires_system_checks = []  # noqa: RUF012
+    requires_system_checks = ()
     with_gateway = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -193,9 +193,9 @@ class Client:
             self._outdated = False
             for i, command in enumerate(commands):
                 node = (
-                    self._cluster.get_node(*address)  # type: ignore[no-untyped-call]
+                    self._cluster.get_node(*address)
                     if address is not None
-                    else self._cluster.get_node_from_key(_key(command))  # type: ignore[no-untyped-call]
+                    else self._cluster.get_node_from_key(_key(command))
                 )
                 if node is None:
                     raise Away("it is not known which node has these keys")
@@ -241,14 +241,14 @@ def _exchange(
         raise Away(str(error)) from None
     try:
         try:
-            connection.send_packed_command(connection.pack_commands(commands))  # type: ignore[no-untyped-call]
+            connection.send_packed_command(connection.pack_commands(commands))
         except (RedisError, OSError) as error:
             # The last one has not arrived as a whole, those before may have.
             raise (Away if len(commands) == 1 else Late)(str(error)) from None
         return [_reply(connection, deadline) for _ in commands]
     except BaseException:
         # What it still owes is nobody's.
-        connection.disconnect()  # type: ignore[no-untyped-call]
+        connection.disconnect()
         raise
     finally:
         pool.release(connection)
@@ -305,8 +305,8 @@ def _pool(server: Server, patience: float) -> ConnectionPool:
         }
         if server.tls is not None:
             own["ssl"] = options["ssl"] = True
-        found = Sentinel(server.addresses, sentinel_kwargs=own, **options)  # type: ignore[no-untyped-call]
-        client = found.master_for(server.service)  # type: ignore[no-untyped-call]
+        found = Sentinel(server.addresses, sentinel_kwargs=own, **options)
+        client = found.master_for(server.service)
         return cast("ConnectionPool", client.connection_pool)
     if server.path:
         options.update(connection_class=UnixDomainSocketConnection, path=server.path)
@@ -315,13 +315,11 @@ def _pool(server: Server, patience: float) -> ConnectionPool:
         options.update(host=host, port=port)
         if server.tls is not None:
             options["connection_class"] = SSLConnection
-    return BlockingConnectionPool(  # type: ignore[no-untyped-call]
-        MAX_CONNECTIONS, patience, **options
-    )
+    return BlockingConnectionPool(MAX_CONNECTIONS, patience, **options)
 
 
 def _cluster(server: Server, patience: float) -> RedisCluster:
-    nodes = [ClusterNode(host, port) for host, port in server.addresses]  # type: ignore[no-untyped-call]
+    nodes = [ClusterNode(host, port) for host, port in server.addresses]
     options = _options(server, patience)
     if server.tls is not None:
         options["ssl"] = True

@@ -290,6 +290,10 @@ class WorkerConnection:
     def user(self) -> AbstractBaseUser | AnonymousUser:
         return self.request.user
 
+    @user.setter
+    def user(self, user: AbstractBaseUser | AnonymousUser | None) -> None:
+        self.request.user = user
+
     def refresh_user(self) -> None:
         self.request.refresh_user()
 

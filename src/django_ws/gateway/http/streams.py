@@ -109,6 +109,7 @@ class Stream(IOStream):
     def close_fd(self) -> None:
         if not self._given_away or isinstance(self, SSLIOStream):
             self.socket.close()
+        # As Tornado's own close_fd does, whose attribute is declared as a socket all the same.
         self.socket = None  # type: ignore[assignment]
 
 

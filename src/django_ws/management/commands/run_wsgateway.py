@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     help = "Holds browsers' WebSockets for workers that are started by run_wsworker."
     # Handlers are the workers' business.
-    requires_system_checks = []  # noqa: RUF012
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the flags of a gateway."""
