@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Protocol
 
 from ...wire.messages import BINARY, TEXT
@@ -10,11 +9,12 @@ from ..outgoing import Membership
 from ..session import Client
 from ..shared import Shared
 from . import v1
+from .lasting import REPLACED, REPLACED_WORDS, Keeper, State, entered
 from .numbering import Numbering
 from .receipts import Receipts
 from .translation import Taker, kind_of, pass_on, tail_of
 
-__all__ = ["CallSession", "Carrier", "Conversation", "Keeper", "Line", "State"]
+__all__ = ["CallSession", "Carrier", "Conversation", "Line"]
 
 #: Close codes after which nobody comes back (RFC 6455 §7.4.1): the client has left, or said no
 #: code; or the connection ended itself, for what its client did.
@@ -22,29 +22,6 @@ FINAL = frozenset({1000, 1001, 1005, 1002, 1003, 1007, 1008, 1009})
 #: Closes by applications, which are final, too; but one: the client has heard nothing.
 APPLICATIONS = 3000
 SILENT = 4000
-
-REPLACED = 3505
-
-
-class State(enum.Enum):
-    """Where a conversation stands."""
-
-    #: No client has been told of it.
-    NEW = enum.auto()
-    #: The client is there.
-    CONNECTED = enum.auto()
-    #: It is expected back.
-    PARKED = enum.auto()
-    #: The session has been told that nobody comes back.
-    OVER = enum.auto()
-
-
-_NEXT = {
-    State.NEW: (State.CONNECTED, State.OVER),
-    State.PARKED: (State.CONNECTED, State.OVER),
-    State.CONNECTED: (State.CONNECTED, State.PARKED, State.OVER),
-    State.OVER: (),
-}
 
 
 class Carrier(Protocol):
@@ -90,15 +67,6 @@ class CallSession(Taker, Protocol):
     def writable(self) -> None: ...
     def resume(self) -> None: ...
     def disconnected(self, code: int, reason: str) -> None: ...
-
-
-class Keeper(Protocol):
-    """What keeps conversations whose client is away, by their tokens."""
-
-    def park(self, token: str) -> bool: ...
-    def unpark(self, token: str) -> None: ...
-    def forget(self, token: str) -> None: ...
-    def give_up_soon(self, token: str, reason: str) -> None: ...
 
 
 class Conversation:
@@ -155,11 +123,6 @@ class Conversation:
         """See :class:`..parking.Guest`."""
         return self.session.address
 
-    def _enter(self, state: State) -> None:
-        if state not in _NEXT[self.state]:
-            raise AssertionError(f"a conversation cannot be {state.name} after {self.state.name}")
-        self.state = state
-
     # ------------------------------------------------------------------ connections
 
     def can_go_on(self, had: int) -> bool:
@@ -178,9 +141,9 @@ class Conversation:
         before, self._line = self._line, line
         if self.state is State.PARKED:
             self._keeper.unpark(self.token)
-        self._enter(State.CONNECTED)
+        self.state = entered(self.state, State.CONNECTED)
         if before is not None:
-            before.end(REPLACED, "the session went on in another connection")
+            before.end(REPLACED, REPLACED_WORDS)
         numbering = self.numbering
         numbering.acknowledged(had)
         numbering.handled_up_to(self.session.handled_seq)
@@ -206,7 +169,7 @@ class Conversation:
         if ours or final or not self.session.live or not self._keeper.park(self.token):
             self._end(code, reason)
             return
-        self._enter(State.PARKED)
+        self.state = entered(self.state, State.PARKED)
         self.session.writable()  # what waits is kept here now
 
     def give_up(self, reason: str) -> None:
@@ -218,7 +181,7 @@ class Conversation:
 
     def _end(self, code: int, reason: str) -> None:
         if self.state is not State.OVER:
-            self._enter(State.OVER)
+            self.state = entered(self.state, State.OVER)
             self._mute = True
             self._keeper.forget(self.token)
             self.session.disconnected(code, reason)

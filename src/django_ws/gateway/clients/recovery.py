@@ -6,47 +6,23 @@ client's library remembers. Back with both, it is sent what came after the offse
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from typing import Protocol
 
 from .engine import Engine
 from .engineio import AGAIN
+from .lasting import REPLACED, REPLACED_WORDS, Keeper, State, entered
 from .namespace import EventSession, Socket, Transport
 
-__all__ = ["OVERHEAD", "REPLACED", "Keeper", "LastingSession", "LastingSocket", "State"]
+__all__ = ["OVERHEAD", "LastingSession", "LastingSocket"]
 
 #: Bytes to count for a kept event besides what is sent of it.
 OVERHEAD = 64
-
-#: The session goes on in another connection of its client.
-REPLACED = 3505
 
 #: Codes of ends that the client has not meant: its library says so if it leaves a namespace, and
 #: 1000 and 1005 are what the end of the transport alone looks like. But 1001 is a page that is
 #: left, and who was too slow for what was sent (3008) would be again.
 _RECOVERABLE = (AGAIN | {1000, 1005}) - {1001, 3008}
-
-
-class State(enum.Enum):
-    """Where a session stands."""
-
-    #: No client has been told of it.
-    NEW = enum.auto()
-    #: The client is there.
-    CONNECTED = enum.auto()
-    #: It is expected back.
-    PARKED = enum.auto()
-    #: The session has been told that nobody comes back.
-    OVER = enum.auto()
-
-
-_NEXT = {
-    State.NEW: (State.CONNECTED, State.OVER),
-    State.CONNECTED: (State.CONNECTED, State.PARKED, State.OVER),
-    State.PARKED: (State.CONNECTED, State.OVER),
-    State.OVER: (),
-}
 
 
 class LastingSession(EventSession, Protocol):
@@ -62,15 +38,6 @@ class LastingSession(EventSession, Protocol):
     @property
     def live(self) -> bool: ...
     def resume(self) -> None: ...
-
-
-class Keeper(Protocol):
-    """What keeps sessions whose client is away; see :class:`..parking.Parking`."""
-
-    def park(self, token: str) -> bool: ...
-    def unpark(self, token: str) -> None: ...
-    def forget(self, token: str) -> None: ...
-    def give_up_soon(self, token: str, reason: str) -> None: ...
 
 
 class LastingSocket(Socket):
@@ -143,11 +110,6 @@ class LastingSocket(Socket):
         """Whether nobody has closed its session."""
         return self._session.live
 
-    def _enter(self, state: State) -> None:
-        if state not in _NEXT[self.state]:
-            raise AssertionError(f"a session cannot be {state.name} after {self.state.name}")
-        self.state = state
-
     # ------------------------------------------------------------------ clients
 
     def had(self, offset: str) -> int | None:
@@ -176,11 +138,11 @@ class LastingSocket(Socket):
         before = self._namespaces if self.state is State.CONNECTED else None
         if self.state is State.PARKED:
             self._keeper.unpark(self.pid)
-        self._enter(State.CONNECTED)
+        self.state = entered(self.state, State.CONNECTED)
         self._namespaces = transport
         if before is not None:
             self._owed.clear()
-            before.release(self, REPLACED, "the session went on in another connection")
+            before.release(self, REPLACED, REPLACED_WORDS)
         transport.welcome(self, self.sid, self.pid)
         while len(self._kept) > self._sent - had:
             self._forget()
@@ -205,7 +167,7 @@ class LastingSocket(Socket):
         ):
             self._end(code, reason)
             return
-        self._enter(State.PARKED)
+        self.state = entered(self.state, State.PARKED)
         del self._namespaces
         self.session.writable()  # what waits is kept here now
 
@@ -217,7 +179,7 @@ class LastingSocket(Socket):
 
     def _end(self, code: int, reason: str) -> None:
         if self.state is not State.OVER:
-            self._enter(State.OVER)
+            self.state = entered(self.state, State.OVER)
             self._kept.clear()
             self._keeper.forget(self.pid)
             self.session.disconnected(code, reason)

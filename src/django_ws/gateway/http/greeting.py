@@ -15,7 +15,8 @@ from ...wire.codec import encode
 from ...wire.messages import Accept, Position
 from ..clients import v1
 from ..clients.context import Context, Session
-from ..clients.conversation import REPLACED, CallSession, Conversation
+from ..clients.conversation import CallSession, Conversation
+from ..clients.lasting import REPLACED, REPLACED_WORDS
 from ..clients.line import Line, State
 from ..clients.receipts import Receipts
 from ..close_codes import of_status
@@ -170,7 +171,7 @@ class Greetings:
             conversation.give_up("no worker can take it up again")
             return False
         if question.replaced:
-            line.end(REPLACED, "the session went on in another connection")
+            line.end(REPLACED, REPLACED_WORDS)
         elif isinstance(verdict, Refusal):
             self._refuse(caller, verdict)
         elif line.state is State.ASKED:

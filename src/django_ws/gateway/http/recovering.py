@@ -12,8 +12,9 @@ import msgspec
 
 from ...wire.codec import encode
 from ..clients.context import Context, Session
+from ..clients.lasting import State
 from ..clients.namespaces import Namespaces
-from ..clients.recovery import LastingSession, LastingSocket, State
+from ..clients.recovery import LastingSession, LastingSocket
 from ..clients.socketio import to_json
 from ..parking import Parking
 from ..returning import Returning

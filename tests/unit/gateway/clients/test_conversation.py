@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from django_ws.gateway.clients import v1
-from django_ws.gateway.clients.conversation import Conversation, State
+from django_ws.gateway.clients.conversation import Conversation
+from django_ws.gateway.clients.lasting import State
 from django_ws.gateway.clients.numbering import Gap
 from django_ws.gateway.clients.receipts import SWEEP, Receipts
 from django_ws.gateway.outgoing import Membership

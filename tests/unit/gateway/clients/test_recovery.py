@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_ws.gateway.clients.recovery import OVERHEAD, REPLACED, LastingSocket, State
+from django_ws.gateway.clients.lasting import REPLACED, State
+from django_ws.gateway.clients.recovery import OVERHEAD, LastingSocket
 from django_ws.gateway.shared import Shared
 from django_ws.wire.messages import BINARY, TEXT
 
