@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
+
 __all__ = ["Cluster", "Sentinel", "Valkey", "binary", "valkey", "wait"]
 
 
@@ -80,7 +82,10 @@ class Valkey:
             )
         deadline = time.monotonic() + 10
         while not self._answers():
-            assert time.monotonic() < deadline, (self.directory / "log").read_text()
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                words = (self.directory / "log").read_text()
+                self.remove()
+                raise AssertionError(words)
             time.sleep(0.005)
 
     def _answers(self) -> bool:
@@ -133,20 +138,6 @@ class Valkey:
         """Kill it, and remove its directory."""
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports that were free a moment ago, also those 10,000 above, as clusters want them."""
-    found: list[int] = []
-    for _ in range(1000):
-        with socket.create_server(("127.0.0.1", 0)) as one, suppress(OSError):
-            port = int(one.getsockname()[1])
-            if 10_000 < port < 55_000 and port not in found:
-                with socket.create_server(("127.0.0.1", port + 10_000)):
-                    found.append(port)
-        if len(found) == number:
-            return found
-    raise AssertionError("no free ports")
 
 
 class Cluster:

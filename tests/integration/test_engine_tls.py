@@ -102,6 +102,9 @@ def test_gateways_and_publishers_trust_who_is_vouched_for(
         heard(bench, 2)
     finally:
         own.close()
+        wire = bench.engine._servers._link._wire
+        bench.engine.close()
+        bench.wait_for(wire.lost.done)  # TLS says goodbye
         bench.close()
 
 

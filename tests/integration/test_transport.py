@@ -23,6 +23,7 @@ from django_ws.transport.endpoints import Bound, EndpointError, bind
 from django_ws.transport.events import EventsReceiver, EventsSender
 from django_ws.transport.replies import RepliesReceiver, RepliesSender
 from django_ws.transport.sockets import new_socket
+from tests.ports import free_port
 
 DEADLINE = 5.0
 
@@ -38,12 +39,6 @@ def until(condition: Callable[[], Any], what: str = "") -> Any:
 @pytest.fixture
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("s")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(params=["ipc", "tcp"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -32,6 +31,7 @@ from django_ws.wire.messages import (
 )
 from django_ws.worker import main as worker_main
 from django_ws.worker.main import Worker
+from tests.ports import free_port
 
 DEADLINE = 8.0
 
@@ -235,12 +235,6 @@ class Stack:
 
 Scenario = Callable[[Stack], Awaitable[None]]
 Play = Callable[..., None]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(params=["pool-ipc", "threaded-ipc", "pool-tcp"])

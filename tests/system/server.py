@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
+
+from tests.ports import free_port
 
 __all__ = ["LINKS", "MODES", "Command", "Project", "Server", "until"]
 
@@ -33,12 +34,6 @@ def until(condition: Callable[[], _T], seconds: float = 10.0, what: object = "")
         assert time.monotonic() < deadline, what() if callable(what) else (what or condition)
         time.sleep(0.01)
     return result
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Project:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 from .clients import Client
-from .server import Command, Project, free_port, until
+from .server import Command, Project, until
 
 pytestmark = pytest.mark.system
 

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from tests.ports import free_port
+
 from .clients import Client, until_served
 from .raw import RawClient
-from .server import LINKS, MODES, Command, Project, Server, free_port, until
+from .server import LINKS, MODES, Command, Project, Server, until
 
 pytestmark = pytest.mark.system
 

@@ -14,9 +14,11 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.ports import free_port
+
 from .clients import Client
 from .envelopes import EnvelopeClient
-from .server import MODES, Command, Project, Server, free_port, until
+from .server import MODES, Command, Project, Server, until
 
 pytestmark = pytest.mark.system
 
