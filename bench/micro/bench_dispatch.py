@@ -4,7 +4,7 @@ import pytest
 
 from django_ws import WebSocketHandler
 from django_ws.wire.codec import encode
-from django_ws.wire.messages import TEXT, WIRE_VERSION, Connect, Handshake, Message
+from django_ws.wire.messages import TEXT, WIRE_VERSION, Call, Connect, Handshake, Kind, Message
 from django_ws.worker.connection import WorkerConnection
 from django_ws.worker.executors import averages
 from django_ws.worker.executors.base import Executor, ExecutorConfig
@@ -13,11 +13,17 @@ from django_ws.worker.link import GatewayLink
 from django_ws.worker.turn import handle
 
 MESSAGE = Message(1, 2, TEXT, b"x" * 64)
+EVENT = Call(1, 2, Kind.EVENT, "echo", b'["%s"]' % (b"x" * 64))
 
 
 class Echo(WebSocketHandler):
     def on_message(self, message):
         self.send(message)
+
+
+class Events(WebSocketHandler):
+    def on_event(self, event, message):
+        self.emit(event, message)
 
 
 class Silent(WebSocketHandler):
@@ -93,6 +99,16 @@ def bench_handle(benchmark, handler):
 
     def run():
         handle(connection, MESSAGE)
+        emptied(connection)
+
+    benchmark(run)
+
+
+def bench_handle_event(benchmark):
+    connection = connected(Events, Quiet(Source(), ExecutorConfig()))
+
+    def run():
+        handle(connection, EVENT)
         emptied(connection)
 
     benchmark(run)

@@ -4,11 +4,16 @@ import asyncio
 
 import pytest
 
+from django_ws.gateway.clients.engine import WEBSOCKET, Engine
+from django_ws.gateway.clients.namespace import Socket
+from django_ws.gateway.clients.namespaces import Namespaces
+from django_ws.gateway.counters import Counters
 from django_ws.gateway.session import Session, Windows
 from django_ws.gateway.worker import Worker
-from django_ws.wire.messages import TEXT, Accept, Hello, Send
+from django_ws.wire.messages import TEXT, Accept, Emit, Hello, Send
 
 PAYLOAD = b"x" * 64
+EVENT = b'42["echo","%s"]' % PAYLOAD
 
 
 class Sender:
@@ -29,6 +34,13 @@ class Client:
 
     def send(self, opcode, data):
         pass
+
+
+class Context:
+    """What namespaces need of their context without a client that comes or leaves."""
+
+    loop = None
+    max_size = 1 << 20
 
 
 @pytest.fixture
@@ -73,3 +85,29 @@ def bench_flush_of_50(benchmark, session):
 
 def bench_back(benchmark, session):
     benchmark(session.send, Send(1, TEXT, PAYLOAD))
+
+
+@pytest.fixture
+def engine(session):
+    """A client of Socket.IO in its namespace."""
+    engine = Engine("sid", 1, WEBSOCKET, Counters())
+    engine.attach(Client())
+    namespaces = Namespaces(Context(), engine, None, deadline=0, patience=0)
+    socket = namespaces.sockets["/"] = Socket(namespaces, "/", session)
+    session.attach(socket)
+    return engine
+
+
+def bench_event_there_and_acknowledged(benchmark, session, engine):
+    pending = session.worker.pending
+
+    def run():
+        engine.receive(TEXT, EVENT)
+        session.handled(session.seq)
+        pending.clear()
+
+    benchmark(run)
+
+
+def bench_event_back(benchmark, session, engine):
+    benchmark(session.emit, Emit(1, "echo", b'["%s"]' % PAYLOAD))

@@ -81,10 +81,16 @@ class Dispatch:
 
     def worker_said(self, worker: Worker, message: Said) -> None:
         """Any message but :class:`.Send`."""
-        if type(message) is SaveSnapshot:  # the frequent one
+        # The frequent ones, before the others are told apart.
+        if type(message) is SaveSnapshot:
             session = worker.sessions.get(message.conn)
             if session is not None:
                 session.snapshot = message.snapshot
+            return
+        if type(message) is Emit:
+            session = worker.sessions.get(message.conn)
+            if session is not None:
+                session.emit(message)
             return
         match message:
             case Unknown():
@@ -123,8 +129,6 @@ class Dispatch:
                 self._sessions.identify(session, message.user, message.session)
             case Info():
                 self._sessions.show(session, message.info)
-            case Emit():
-                session.emit(message)
             case Reply():
                 session.reply(message)
             case Resumed():

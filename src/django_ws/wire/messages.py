@@ -751,4 +751,7 @@ GatewayAnswer = Fenced | Answer | Failed
 
 def size_of(message: Call | Emit | Reply) -> int:
     """Bytes by which a message counts in the windows of its connection."""
-    return len(message.data) + sum(map(len, message.attachments))
+    size = len(message.data)
+    if message.attachments:
+        size += sum(map(len, message.attachments))
+    return size

@@ -351,9 +351,10 @@ class WorkerConnection:
         if self.closing:
             raise ConnectionClosed(self.close_code or 1006, self.close_reason)
         payload = pack(list(args))
-        if payload.attachments and self.handshake.kind == "plain":
-            raise TypeError("bytes cannot be in an event for a plain client: use send()")
-        self._check_bytes(payload, True)
+        if payload.attachments:
+            if self.handshake.kind == "plain":
+                raise TypeError("bytes cannot be in an event for a plain client: use send()")
+            self._check_bytes(payload, True)
         message = Emit(self.conn, event, *payload)
         size = size_of(message)
         if size > self.executor.max_outgoing:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 from django.core.serializers.json import DjangoJSONEncoder
 
 __all__ = ["MAX_INFO", "Payload", "pack", "pack_info", "unpack"]
@@ -15,6 +16,11 @@ MAX_INFO = 4096
 
 
 _ALONE = b'{"_placeholder":true,"num":0}'
+
+#: Of these, and of lists of them, msgspec makes what ``DjangoJSONEncoder`` does, in a thirtieth of
+#: the time; of whatever else (a float may be ``nan``, a date has its own form) it may not.
+_ALIKE = frozenset((str, int, bool, type(None)))
+_encode = msgspec.json.Encoder().encode
 
 
 class Payload(NamedTuple):
@@ -57,6 +63,11 @@ def pack(value: object) -> Payload:
         TypeError: ``DjangoJSONEncoder`` does not take it.
         ValueError: It cannot be encoded: ``nan``, a circle.
     """
+    if type(value) in _ALIKE or (type(value) is list and _ALIKE.issuperset(map(type, value))):
+        try:
+            return Payload(_encode(value), [])
+        except UnicodeEncodeError:
+            pass  # half a surrogate pair, which JSON can have as an escape
     attachments: list[bytes] = []
     return Payload(_Encoder(attachments).encode(value).encode(), attachments)
 
@@ -80,7 +91,10 @@ def unpack(data: bytes, attachments: Sequence[bytes]) -> object:
         ValueError: It is no JSON, or names an attachment that is not there.
     """
     if not attachments:
-        return json.loads(data)
+        try:
+            return msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            return json.loads(data)  # which takes a little more: half a surrogate pair, NaN
 
     def fill(found: dict[str, object]) -> object:
         if found.get("_placeholder") is not True:

@@ -44,24 +44,22 @@ def handle(connection: WorkerConnection, event: Event) -> bool:
         return False
     alive, seq, saved = True, 0, None
     try:
-        if type(event) is Message:
+        if type(event) is Message or type(event) is Call:
             seq = event.seq
             if not connection.closed_here:
-                data = event.data
                 lifecycle = connection.lifecycle
-                call = lifecycle.message(data.decode() if event.opcode == TEXT else data)
-                drive(lifecycle, connection, call)
+                if type(event) is Message:
+                    data = event.data
+                    call = lifecycle.message(data.decode() if event.opcode == TEXT else data)
+                    drive(lifecycle, connection, call)
+                elif type(event) is Call:
+                    _call(connection, event)
                 if (
                     connection.handover.used
                     or connection.loaded_request is not None
                     or lifecycle.handler.__dict__
                 ):
                     saved = _save(connection)
-        elif isinstance(event, Call):
-            seq = event.seq
-            if not connection.closed_here:
-                _call(connection, event)
-                saved = _save(connection)
         elif isinstance(event, (Connect, Disconnect, Restore)):
             seq = event.seq
             alive = _begin_or_end(connection, event)
@@ -117,8 +115,8 @@ def _call(connection: WorkerConnection, event: Call) -> None:
         return
     args = value if isinstance(value, list) else [value]
     drive(lifecycle, connection, lifecycle.event(event.name, args))
-    # One that on_message has taken is acknowledged without values.
-    connection.answer(0, [])
+    if connection.asked:  # on_message has taken it: acknowledged without values
+        connection.answer(0, [])
 
 
 def _connect(connection: WorkerConnection) -> bool:

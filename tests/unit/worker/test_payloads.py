@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils.safestring import mark_safe
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +36,21 @@ def test_bytes_stand_beside_the_json_in_order() -> None:
 def test_what_django_encodes_is_encoded() -> None:
     data, attachments = pack({"day": date(2026, 1, 2), "price": Decimal("1.50")})
     assert (data, attachments) == (b'{"day":"2026-01-02","price":"1.50"}', [])
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["\ud800", ["a", "\udfff"], ["\u2028\x00é"], mark_safe("<b>"), [mark_safe("é")], [2**70, -0.0]],
+)
+def test_what_is_encoded_quickly_and_what_is_not_are_alike(value: object) -> None:
+    data, attachments = pack(value)
+    assert attachments == []
+    assert unpack(data, []) == json.loads(data) == value
+
+
+@pytest.mark.parametrize("data", [b'["\\ud800", 1]', b"[NaN]", b"[1e999]", b" [ 1 ] "])
+def test_all_json_that_python_reads_is_read(data: bytes) -> None:
+    assert repr(unpack(data, [])) == repr(json.loads(data))
 
 
 @pytest.mark.parametrize(("value", "error"), [(object(), TypeError), (float("nan"), ValueError)])

@@ -19,6 +19,7 @@ __all__ = ["MAX_OWED", "EventSession", "Socket", "Transport"]
 #: Acknowledgements of one namespace that handlers still owe; the oldest is forgotten for another.
 MAX_OWED = 1024
 
+_EVENT = CallKind.EVENT  # looked up once, not for each packet
 _ATTACHED = b'[{"_placeholder":true,"num":0}]'
 
 
@@ -70,7 +71,7 @@ class Socket:
         """Pass an event on; False if no more should come before :meth:`resume`."""
         waits = packet.id != b""
         seq, more = self.session.call(
-            CallKind.EVENT, packet.name, packet.data, list(packet.attachments), waits
+            _EVENT, packet.name, packet.data, list(packet.attachments), waits
         )
         if waits and seq:
             if len(self._owed) >= MAX_OWED:

@@ -11,7 +11,7 @@ from .context import Context
 from .engine import Engine
 from .engineio import AGAIN
 from .namespace import Socket
-from .socketio import Decoder, Kind, Packet
+from .socketio import CONNECT, DISCONNECT, EVENT, Decoder, Packet
 
 __all__ = ["MAX_NAMESPACES", "Doorman", "Namespaces"]
 
@@ -101,14 +101,14 @@ class Namespaces:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if packet.kind is Kind.EVENT:
+        if packet.kind is EVENT:
             socket = self.sockets.get(packet.path)
             # Else it crossed the end of its namespace.
             if socket is not None and not socket.receive(packet):
                 self._full.add(socket)
-        elif packet.kind is Kind.CONNECT:
+        elif packet.kind is CONNECT:
             self._connect(packet)
-        elif packet.kind is Kind.DISCONNECT:
+        elif packet.kind is DISCONNECT:
             self._leave(packet.path)
         return not self._full
 

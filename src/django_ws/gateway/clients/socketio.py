@@ -19,6 +19,9 @@ from .engineio import Packet as Frame
 from .engineio import Violation
 
 __all__ = [
+    "CONNECT",
+    "DISCONNECT",
+    "EVENT",
     "MAX_ATTACHMENTS",
     "Decoder",
     "Kind",
@@ -63,6 +66,7 @@ _HEAD = re.compile(
     rb"([0-9]{0,%d})" % (len(str(MAX_ATTACHMENTS)), MAX_PATH - 1, MAX_ID)
 )
 _KINDS = tuple(Kind)
+CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = Kind
 
 _json: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
@@ -148,12 +152,15 @@ class Decoder:
 
 def _parse(data: bytes) -> tuple[Packet, int]:
     """A packet, and how many attachments it has."""
+    if data[:2] == b"2[":  # nearly every one: of the main namespace, with nothing to say but itself
+        name, arguments = _split(data[1:])
+        return Packet(EVENT, "/", name, arguments), 0
     head = _HEAD.match(data)
     if head is None:
         raise Violation("no Socket.IO packet")
     kind = _KINDS[data[0] - 0x30]
     _, count, path, number = head.groups()
-    if (count is not None) != (kind >= Kind.BINARY_EVENT):
+    if (count is not None) != (kind >= BINARY_EVENT):
         raise Violation("attachments where none belong, or none where some do")
     attachments = int(count or 0)
     if attachments > MAX_ATTACHMENTS:
@@ -161,23 +168,23 @@ def _parse(data: bytes) -> tuple[Packet, int]:
     rest = data[head.end() :]
     # What follows the "?" is a query of older clients.
     packet = Packet(kind, "/" if path is None else path.partition(b"?")[0].decode())
-    if kind is Kind.CONNECT:
+    if kind is CONNECT:
         _check(rest or b"{}", b"{")
         packet.data = rest or b"{}"
-    elif kind is Kind.DISCONNECT:
+    elif kind is DISCONNECT:
         if rest or number:
             raise Violation("DISCONNECT carries nothing")
-    elif kind is Kind.CONNECT_ERROR:
+    elif kind is CONNECT_ERROR:
         raise Violation("CONNECT_ERROR is the server's")
     else:
         packet.id = number
-        if kind is Kind.ACK or kind is Kind.BINARY_ACK:
+        if kind is ACK or kind is BINARY_ACK:
             if not number:
                 raise Violation("an acknowledgement of nothing")
             _check(rest, b"[")
-            packet.kind, packet.data = Kind.ACK, rest
+            packet.kind, packet.data = ACK, rest
         else:
-            packet.kind = Kind.EVENT
+            packet.kind = EVENT
             packet.name, packet.data = _split(rest)
     return packet, attachments
 
@@ -204,14 +211,14 @@ def _split(data: bytes) -> tuple[str, bytes]:
         raise Violation("an event without a name") from None
     if name in _RESERVED:
         raise Violation("a reserved name")
-    return name, b"[" + b",".join(parts[1:]) + b"]"
+    return name, b"[%b]" % (parts[1] if len(parts) == 2 else b",".join(parts[1:]))
 
 
 # -------------------------------------------------------------------- towards clients, as frames
 
 
 def _head(kind: Kind, path: str, attachments: int = 0) -> str:
-    count = f"{attachments}-" if kind >= Kind.BINARY_EVENT else ""
+    count = f"{attachments}-" if kind >= BINARY_EVENT else ""
     return f"4{kind.value}{count}" + (f"{path}," if path != "/" else "")
 
 
@@ -223,7 +230,7 @@ def connected(path: str, sid: str, pid: str = "") -> Frame:
         pid: brings it back; empty if nothing can.
     """
     more = f',"pid":"{pid}"' if pid else ""
-    return TEXT, f'{_head(Kind.CONNECT, path)}{{"sid":"{sid}"{more}}}'.encode()
+    return TEXT, f'{_head(CONNECT, path)}{{"sid":"{sid}"{more}}}'.encode()
 
 
 def refused(path: str, message: str, status: int = 0) -> Frame:
@@ -236,25 +243,28 @@ def refused(path: str, message: str, status: int = 0) -> Frame:
     value: dict[str, object] = {"message": message}
     if status:
         value["data"] = {"status": status}
-    return TEXT, _head(Kind.CONNECT_ERROR, path).encode() + to_json(value)
+    return TEXT, _head(CONNECT_ERROR, path).encode() + to_json(value)
 
 
 def disconnect(path: str) -> Frame:
     """A namespace is closed."""
-    return TEXT, _head(Kind.DISCONNECT, path).encode()
+    return TEXT, _head(DISCONNECT, path).encode()
 
 
 def event(path: str, name: str, data: bytes, attachments: int = 0) -> bytes:
     """An event's text; its attachments follow as they are.
 
     Args:
-        data: JSON, its arguments as an array.
+        data: JSON, its arguments as an array without white space in front of the first.
         attachments: how many follow.
     """
-    kind = Kind.BINARY_EVENT if attachments else Kind.EVENT
-    rest = data[1:].lstrip()
-    comma = b"" if rest.startswith(b"]") else b","
-    return _head(kind, path, attachments).encode() + b"[" + to_json(name) + comma + rest
+    if attachments:
+        head = _head(BINARY_EVENT, path, attachments).encode()
+    else:
+        head = b"42" if path == "/" else _head(EVENT, path).encode()
+    if data == b"[]":
+        return b"%b[%b]" % (head, to_json(name))
+    return b"%b[%b,%b" % (head, to_json(name), data[1:])
 
 
 def reply(path: str, number: bytes, data: bytes, attachments: int = 0) -> bytes:
@@ -265,5 +275,5 @@ def reply(path: str, number: bytes, data: bytes, attachments: int = 0) -> bytes:
         data: JSON, an array.
         attachments: how many follow.
     """
-    kind = Kind.BINARY_ACK if attachments else Kind.ACK
+    kind = BINARY_ACK if attachments else ACK
     return _head(kind, path, attachments).encode() + number + data
