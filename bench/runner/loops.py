@@ -9,7 +9,16 @@ from collections.abc import Sequence
 
 from .client import LoadError, Peer, Swarm
 
-__all__ = ["Flood", "closed_loop", "collect", "fan_out", "handshakes", "one_each", "paced"]
+__all__ = [
+    "Flood",
+    "closed_loop",
+    "collect",
+    "fan_out",
+    "handshakes",
+    "one_each",
+    "paced",
+    "paced_fan_out",
+]
 
 clock = time.perf_counter
 
@@ -166,6 +175,47 @@ def fan_out(
         delays += [at - sent for at in times]
         lasts.append(times[-1] - sent)
     return delays, lasts
+
+
+def paced_fan_out(
+    swarm: Swarm, peers: Sequence[Peer], rate: float, seconds: float, limit: float
+) -> list[float]:
+    """The clients in turn publish so many messages a second, had all the last one or not.
+
+    Args:
+        limit: seconds that may be missing at the end.
+
+    Returns:
+        The delays of all deliveries, in seconds. They are not told apart: each client's nth counts
+        from the nth publication.
+
+    Raises:
+        LoadError: Not everything came.
+    """
+    expected = swarm.dialect.answer
+    by_fd, poll = swarm.peers, swarm.epoll.poll
+    total = max(1, int(rate * seconds))
+    sent: list[float] = []
+    delays: list[float] = []
+    for peer in peers:
+        peer.got = 0
+    start = clock()
+    while len(delays) < total * len(peers):
+        now = clock()
+        while len(sent) < total and start + len(sent) / rate <= now:
+            sent.append(clock())
+            peers[len(sent) % len(peers)].say()
+        left = start + len(sent) / rate - now if len(sent) < total else 0.1
+        for fd, _ in poll(max(0.0, min(left, 0.1))):
+            peer = by_fd[fd]
+            data = peer.read()
+            now = clock()
+            for _ in range(peer.count(data, expected)):
+                delays.append(now - sent[peer.got])
+                peer.got += 1
+        if now > start + seconds + limit:
+            raise LoadError(f"{total * len(peers) - len(delays)} deliveries missing")
+    return delays
 
 
 def handshakes(swarm: Swarm, count: int, in_flight: int) -> list[float]:

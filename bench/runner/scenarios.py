@@ -12,7 +12,15 @@ import psutil
 
 from . import postgres
 from .client import LoadError, Swarm
-from .loops import Flood, closed_loop, fan_out, handshakes, one_each, paced
+from .loops import (
+    Flood,
+    closed_loop,
+    fan_out,
+    handshakes,
+    one_each,
+    paced,
+    paced_fan_out,
+)
 from .memberships import memberships
 from .processes import Usage, born
 from .publishing import publishing
@@ -29,6 +37,9 @@ POSTGRES = {"BENCH_DATABASE": "postgres"}
 
 #: Servers to which another process can publish.
 GROUPS = frozenset({"ours", "channels"})
+
+#: Publications a second that are tried first, and the delay of the slowest hundredth that is borne.
+SLOWEST, BORNE = 5.0, 0.05
 
 Figures = dict[str, float]
 
@@ -49,6 +60,7 @@ METRICS = {
     "cpu": Metric("server CPU", "µs each"),
     "client": Metric("load generator's CPU", "µs each"),
     "last": Metric("last delivery", "ms"),
+    "borne": Metric("publications until p99 exceeds 50 ms", "/s", True),
     "rss": Metric("resident memory", "KB/connection"),
     "pss": Metric("proportional memory", "KB/connection"),
     "alone": Metric("99th percentile without the chatty client", "ms"),
@@ -182,6 +194,38 @@ def _fan_out(handler: str, connections: int) -> Measure:
             return {**_figures(delays, usage), "last": quantile(lasts, 0.5) * 1e3}
         finally:
             swarm.close()
+
+    return measure
+
+
+def _borne(handler: str, connections: int) -> Measure:
+    """Double the rate until it is too much, then find the bound to a fifth."""
+
+    def measure(up: Running, seconds: float, quick: bool) -> Figures:
+        best, figures = 0.0, {"borne": 0.0}
+        rate, step = SLOWEST, 2.0
+        while step > 1.1:
+            swarm = Swarm(up.ports, up.dialect(handler))  # a failure may have left things under way
+            try:
+                peers = swarm.open(connections)
+                time.sleep(0.3)  # some join only after they have accepted
+                fan_out(swarm, peers, 0, least=3)
+                usage = Usage(up.trees)
+                usage.start()
+                delays = paced_fan_out(swarm, peers, rate, max(1.0, seconds), 5.0)
+                usage.stop()
+                fine = quantile(delays, 0.99) <= BORNE
+            except (LoadError, OSError):
+                fine = False
+            finally:
+                swarm.close()
+            if fine:
+                best = rate
+                figures = {"borne": rate, **_figures(delays, usage)}
+            if not fine or step < 2.0:
+                step = step**0.5
+            rate = best * step if best else rate / 4
+        return figures
 
     return measure
 
@@ -348,6 +392,15 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "fan-two": Scenario(
         "Fan-out to 1,000 at two servers", "two", 1000, "last", _fan_out("fan", 1000)
+    ),
+    "borne-two": Scenario(
+        "Publications to 100 members at two servers",
+        "two",
+        100,
+        "borne",
+        _borne("fan", 100),
+        FAST,
+        quick=False,
     ),
     "publish": Scenario(
         "publish() in another process, one member",
