@@ -297,7 +297,8 @@ class Voices(WebSocketHandler):
     """Counts in both ways in turns: in a hook, on commit, and in a thread of its own."""
 
     def on_connect(self):
-        self.join("voices")
+        self.group = self.request.GET["group"]
+        self.join(self.group)
 
     def on_message(self, message):
         if message == "where":
@@ -311,10 +312,10 @@ class Voices(WebSocketHandler):
             async_to_sync(self.count_async)(10)
             thread.join()
         else:
-            self.publish("voices", [self.who, message, 0])
+            self.publish(self.group, [self.who, message, 0])
 
     def on_close(self):
-        self.publish("voices", [self.who, "left", 0])
+        self.publish(self.group, [self.who, "left", 0])
 
     @property
     def who(self):
@@ -323,14 +324,14 @@ class Voices(WebSocketHandler):
     def count(self, kind, numbers):
         for number in range(numbers):
             how = self.publish if number % 2 else publish
-            how("voices", [self.who, kind, number])
+            how(self.group, [self.who, kind, number])
 
     async def count_async(self, numbers):
         for number in range(numbers):
             if number % 2:
-                self.publish("voices", [self.who, "async", number])
+                self.publish(self.group, [self.who, "async", number])
             else:
-                await apublish("voices", [self.who, "async", number])
+                await apublish(self.group, [self.who, "async", number])
 
 
 class Flapping(Noting):
