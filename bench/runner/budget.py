@@ -197,6 +197,33 @@ _LINES = (
         3,
         True,
     ),
+    (
+        "1,000 sessions resumed at once: the last is back (ms)",
+        "resume-1000",
+        "last",
+        "django-ws-pool-v1",
+        "",
+        2000,
+        False,
+    ),
+    (
+        "1,000 sessions resumed at once: 99th percentile of others (ms)",
+        "resume-1000",
+        "p99",
+        "django-ws-pool-v1",
+        "",
+        50,
+        False,
+    ),
+    (
+        "Publications a second at two servers, pool / channels_redis",
+        "borne-two",
+        "borne",
+        "django-ws-two",
+        "channels-two-redis",
+        10,
+        True,
+    ),
     ("Start of the gateway (s)", "start", "gateway", "django-ws-pool", "", 0.5, False),
 )
 

@@ -60,7 +60,7 @@ class Swarm:
         if error not in (0, errno.EINPROGRESS):
             raise LoadError(f"connect: {errno.errorcode[error]}")
         peer = self._kind(sock, self.dialect.message)
-        peer.request = request
+        peer.request, peer.greeting = request, self.dialect.greeting
         self.peers[peer.fd] = peer
         self.epoll.register(peer.fd, select.EPOLLOUT)
         return peer
@@ -86,8 +86,8 @@ class Swarm:
             if not head.startswith(b"HTTP/1.1 101"):
                 raise LoadError(f"refused: {head.splitlines()[0].decode('latin-1')}")
             peer.upgraded = True
-            if self.dialect.greeting:
-                peer.send(self.dialect.greeting)
+            if peer.greeting:
+                peer.send(peer.greeting)
         if not steps and not data:
             return True
         for message in peer.messages(data):
@@ -95,6 +95,7 @@ class Swarm:
                 prefix, following = steps[peer.step]
                 if not message.startswith(prefix):
                     raise LoadError(f"unexpected: {message[:40]!r}")
+                peer.greeted(message)
                 if following:
                     peer.send(following)
                 peer.step += 1
@@ -132,11 +133,15 @@ class Swarm:
         del self.peers[peer.fd]
         peer.sock.close()
 
-    def close(self) -> None:
-        """Drop all connections."""
-        for peer in self.peers.values():
+    def cut(self, peers: Sequence[Peer]) -> None:
+        """Drop connections without a word."""
+        for peer in peers:
             # With an RST: thousands of sockets in TIME_WAIT would be in the next run's way.
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            peer.sock.close()
-        self.peers.clear()
+            peer.sock.close()  # which the epoll notices
+            del self.peers[peer.fd]
+
+    def close(self) -> None:
+        """Drop all connections."""
+        self.cut(list(self.peers.values()))
         self.epoll.close()

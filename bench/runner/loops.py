@@ -18,6 +18,7 @@ __all__ = [
     "one_each",
     "paced",
     "paced_fan_out",
+    "quantile",
 ]
 
 clock = time.perf_counter
@@ -239,3 +240,9 @@ def handshakes(swarm: Swarm, count: int, in_flight: int) -> list[float]:
         if clock() > deadline:
             raise LoadError(f"{len(times)} of {count} handshakes")
     return times
+
+
+def quantile(values: list[float], part: float) -> float:
+    """The value below which ``part`` of them are."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]

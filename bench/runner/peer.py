@@ -27,6 +27,7 @@ class Peer:
 
     Attributes:
         at: when the message that waits for its answer was sent.
+        greeting: the frame that it sends right after the upgrade; may be empty.
         request: how it asks for the upgrade.
         say: sends the message of the scenario.
         sent: the same as ``at``, for scenarios with several messages under way.
@@ -37,6 +38,7 @@ class Peer:
         "at",
         "fd",
         "got",
+        "greeting",
         "recv",
         "request",
         "rest",
@@ -55,7 +57,7 @@ class Peer:
         self.send = sock.send
         self.say: Callable[[], object] = partial(sock.send, message)
         self.at = time.perf_counter()
-        self.request = b""
+        self.request = self.greeting = b""
         self.sent: deque[float] = deque()
         self.rest = b""
         self.got = 0
@@ -89,6 +91,9 @@ class Peer:
                 payloads.append(payload)
         self.rest = data[pos:]
         return payloads
+
+    def greeted(self, message: bytes) -> None:
+        """What a step was waiting for."""
 
     def skip(self, message: bytes) -> None:
         """Nothing that anybody waits for."""

@@ -20,10 +20,12 @@ from .loops import (
     one_each,
     paced,
     paced_fan_out,
+    quantile,
 )
 from .memberships import memberships
 from .processes import Usage, born
 from .publishing import publishing
+from .returning import returning
 from .servers import SERVERS, Running
 
 __all__ = ["METRICS", "SCENARIOS", "Metric", "Scenario"]
@@ -96,6 +98,7 @@ class Scenario:
         bound: whether servers that only show what is possible take part.
         families: of servers that take part; empty for all.
         numbered: whether clients do that number what they send.
+        sessions: whether only these do, since it is about sessions that outlive connections.
         starts: how often to start each server and measure, in a round.
         missing: why it cannot be measured on this machine; empty if it can.
     """
@@ -110,6 +113,7 @@ class Scenario:
     bound: bool = False
     families: frozenset[str] = frozenset()
     numbered: bool = True
+    sessions: bool = False
     starts: int = 1
     missing: Callable[[], str] = str
 
@@ -120,17 +124,11 @@ class Scenario:
             return False
         if self.families and (server.family not in self.families or server.io):
             return False
-        if server.v1 and not self.numbered:
+        if (server.v1 and not self.numbered) or (self.sessions and not server.v1):
             return False
         if not server.least <= self.connections <= server.most:
             return False
         return server.family != "bound" or self.bound
-
-
-def quantile(values: list[float], part: float) -> float:
-    """The value below which ``part`` of them are."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
 def _figures(times: list[float], usage: Usage) -> Figures:
@@ -418,6 +416,15 @@ SCENARIOS: dict[str, Scenario] = {
         publishing(0.005),
         quick=False,
         families=GROUPS,
+    ),
+    "resume-1000": Scenario(
+        "1,000 clients are cut and come back at once; others beside them",
+        "kept",
+        1000,
+        "last",
+        returning,
+        quick=False,
+        sessions=True,
     ),
     "memberships": Scenario("A membership of a group", "members", 1000, "own", memberships),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 from .frames import MESSAGE, TEXT
@@ -28,19 +29,34 @@ class NumberedPeer(Peer):
         sends: number of the last envelope that was sent.
         taken: number of the last one that came.
         told: the same, as far as the gateway knows.
+        token: brings its session back.
+        resumed: the session was there before this connection.
     """
 
-    __slots__ = ("sends", "taken", "told")
+    __slots__ = ("resumed", "sends", "taken", "token", "told")
 
     def __init__(self, sock: socket.socket, message: bytes = b"") -> None:
         super().__init__(sock)
         self.sends = self.taken = self.told = 0
+        self.token = ""
+        self.resumed = False
         self.say = self._say
 
     def _say(self) -> None:
         self.sends += 1
         self.told = self.taken
         self.send(clear(b'["m",%d,%d%s' % (self.sends, self.taken, b"," + TAIL)))
+
+    def greeted(self, message: bytes) -> None:
+        """The gateway's welcome."""
+        options = json.loads(message)[1]
+        self.token, self.resumed = options["token"], options["resumed"]
+
+    def come_back(self, before: NumberedPeer) -> None:
+        """Ask for the session of a connection that is gone; before anything is sent."""
+        self.sends, self.taken = before.sends, before.taken
+        options = {"token": before.token, "had": before.taken}
+        self.greeting = clear(json.dumps(["hello", options]).encode())
 
     def skip(self, message: bytes) -> None:
         """An envelope that is no answer; its number counts all the same."""
