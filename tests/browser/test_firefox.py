@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
+
+from tests.missing import missing
 
 from .conftest import StartDemo
 from .demo import Demo
@@ -19,10 +20,7 @@ def firefox() -> Iterator[Firefox]:
     names = ("firefox-esr", "firefox")
     executable = next(filter(None, map(shutil.which, names)), None)
     if executable is None:
-        reason = f"none of {', '.join(names)} is installed"
-        if os.environ.get("DJANGO_WS_REQUIRE_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"none of {', '.join(names)} is installed")
     with run_firefox(executable) as firefox:
         yield firefox
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
+
 __all__ = ["postgres"]
 
 
@@ -41,9 +43,7 @@ def postgres() -> Iterator[dict[str, object]]:
     """Run a server; gives the ``DATABASES`` entry of its database. Skips the test without one."""
     binaries = _binaries()
     if binaries is None:
-        if os.environ.get("DJANGO_WS_REQUIRE_ALL") == "1":
-            pytest.fail("no PostgreSQL: install Debian's package postgresql")
-        pytest.skip("no PostgreSQL here")
+        missing("no PostgreSQL: install Debian's package postgresql")
     user = _unprivileged()
     directory = Path(tempfile.mkdtemp(prefix="pg"))
     if user:

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from tests.missing import missing
+
 from .server import Project, Server, until
-from .test_socketio import skip
 
 pytestmark = pytest.mark.system
 
@@ -29,7 +30,7 @@ CLIENT = ROOT / "src" / "django_ws" / "static" / "django_ws" / "client.min.js"
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     if shutil.which("node") is None:
-        skip("needs Node")
+        missing("needs Node")
     project = Project(
         tmp_path,
         DEFAULT_WS_HANDLERS={

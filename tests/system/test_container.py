@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
 from tests.ports import free_port
 
 from .clients import Client
@@ -48,28 +49,25 @@ def command(arguments: str) -> list[str]:
     return list(words)
 
 
-def test_the_image_is_built_as_linters_have_it():
+def test_a_linter_finds_nothing():
+    linter = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if linter is None:
+        missing("there is no hadolint for this platform")
+    found = subprocess.run(
+        [linter, str(DIRECTORY / "Dockerfile")], capture_output=True, text=True, timeout=60
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_what_no_linter_knows():
     names = [name for name, _ in instructions()]
     assert set(names) <= KNOWN
-    assert names[0] == "FROM"
     for single in ("FROM", "HEALTHCHECK", "CMD", "USER", "WORKDIR"):
         assert names.count(single) == 1, single
-    # hadolint DL3006, DL3007: an image has a tag, and not a moving one.
-    assert re.fullmatch(r"[a-z]+:\d+\.\d+-[a-z-]+", of("FROM")[0])
-    # DL3000: an absolute path.
-    assert of("WORKDIR")[0].startswith("/")
-    # DL3002: nobody is root at the end, told by number, so that orchestrators can see it.
+    # By number, so that orchestrators can see that it is not root.
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", of("USER")[0])
-    assert not any("USER" in names[:index] for index, name in enumerate(names) if name == "RUN")
-    # DL3042, DL3013: pip keeps no cache, and what it installs stands in a file.
-    for run in of("RUN"):
-        if "pip install" in run:
-            assert "--no-cache-dir" in run
-            assert "--requirement" in run
-    # DL3025: an argument list, so that the supervisor itself gets the signals.
+    # The supervisor itself gets the signals.
     assert command(of("CMD")[0])[0] == "python"
-    # DL3021 and what follows: a directory as the target, and sources that are there.
-    assert all(copy.endswith(" ./") for copy in of("COPY"))
     assert not any(secret in " ".join(of("ENV")) for secret in ("SECRET", "PASSWORD", "TOKEN"))
     port = of("EXPOSE")[0]
     assert f":{port}" in of("CMD")[0]

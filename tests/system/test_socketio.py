@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
+
 from .server import Project, Server
 
 pytestmark = pytest.mark.system
@@ -36,18 +38,11 @@ SETTINGS = {
 }
 
 
-def skip(reason: str) -> None:
-    """Skip, unless everything is required."""
-    if os.environ.get("DJANGO_WS_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def packages() -> Path:
     """A directory outside of the repository with what the suites and clients need."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        skip("needs Node and npm")
+        missing("needs Node and npm")
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -56,7 +51,7 @@ def packages() -> Path:
             command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", *PACKAGES]
             done = subprocess.run(command, cwd=CACHE, capture_output=True, text=True, timeout=300)
             if done.returncode:
-                skip(f"npm install failed: {done.stderr[-500:]}")
+                missing(f"npm install failed: {done.stderr[-500:]}")
             (CACHE / "complete").touch()
     return CACHE
 
@@ -114,7 +109,7 @@ def test_official_suite(packages: Path, project: Project, suite: str, cases: int
     """
     found = suites()
     if found is None:
-        skip("needs the official suites: DJANGO_WS_SUITES names their directory")
+        missing("needs the official suites: DJANGO_WS_SUITES names their directory")
         return
     link = packages / suite
     link.unlink(missing_ok=True)

@@ -15,14 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
+
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "src" / "django_ws" / "static" / "django_ws"
 TOOLS = ROOT / "tests" / "node" / "node_modules" / ".bin"
-
-
-def missing(what: str) -> None:
-    """Skip, unless nothing may be skipped."""
-    (pytest.fail if os.environ.get("DJANGO_WS_REQUIRE_ALL") == "1" else pytest.skip)(what)
 
 
 def run(*command: str | Path, **env: str) -> None:
