@@ -17,7 +17,7 @@ __all__ = ["Acceptor", "cut_off"]
 _logger = logging.getLogger("django_ws.gateway")
 
 #: Connections accepted in one turn of the loop.
-BURST = 64
+BURST = 8
 
 #: Bytes that are read of whoever is cut off.
 CHUNK = 64 * 1024

@@ -14,7 +14,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import ClassVar
 
 from ...wire.messages import Disconnect, Event, Message
@@ -34,6 +35,9 @@ logger = logging.getLogger("django_ws.worker")
 STUCK = 0.003
 #: Seconds for which what the leader's hooks send may wait for that of the next ones.
 REPLY_AFTER = 0.0005
+#: Seconds after which the leader looks what has come, however much waits to be handled: a message
+#: that takes turns with 1,000 handshakes must not wait until all of these are done.
+LOOK_AFTER = 0.002
 #: Seconds after which an idle thread ends.
 IDLE = 30.0
 
@@ -83,6 +87,8 @@ class PoolExecutor(Executor):
         self._numbers = 0  # guarded
         self._refusing_until = 0.0  # guarded
         self._flushed = 0.0  # the leader's: when the replies last left
+        self._received = 0.0  # the leader's: when it last looked what has come
+        self._overdue = False  # the leader's: that is long ago
         self._ended = False
         # Of the leader's inline hook. Written by the leader, and by whoever takes the lead from it.
         self._hook_started = 0.0
@@ -161,6 +167,8 @@ class PoolExecutor(Executor):
             while not self._ended:
                 if self._leader is None:
                     self._leader = me
+                if self._overdue and self._leader is me:
+                    self._receive(partial(self.poll, 0.0))
                 connection = self._shares.claim()
                 if connection is not None:
                     try:
@@ -168,17 +176,7 @@ class PoolExecutor(Executor):
                     except Exception:
                         self._lose(connection)
                 elif self._leader is me:
-                    lock.release()
-                    try:
-                        pairs = self.receive(self._shares.active > 0)
-                    finally:
-                        lock.acquire()
-                    self._flushed = time.monotonic()
-                    for connection, event in pairs:
-                        connection.queue.append(event)
-                        if not connection.busy:
-                            connection.busy = True
-                            self._shares.add(connection)
+                    self._receive(partial(self.receive, self._shares.active > 0))
                 elif not self._park(me):
                     break
         finally:
@@ -187,6 +185,21 @@ class PoolExecutor(Executor):
                 self._leader = None
             lock.release()
             hygiene.end_of_thread()
+
+    def _receive(self, look: Callable[[], list[tuple[WorkerConnection, Event]]]) -> None:
+        """Have what came handled; called and left with the lock held, by the leader."""
+        self._lock.release()
+        try:
+            pairs = look()
+        finally:
+            self._lock.acquire()
+        self._flushed = self._received = time.monotonic()
+        self._overdue = False
+        for connection, event in pairs:
+            connection.queue.append(event)
+            if not connection.busy:
+                connection.busy = True
+                self._shares.add(connection)
 
     def _run(self, me: PoolThread, connection: WorkerConnection) -> None:
         """Run one event of a claimed connection; called and left with the lock held."""
@@ -259,6 +272,7 @@ class PoolExecutor(Executor):
         if started - self._flushed > REPLY_AFTER:
             self._flush()
             self._flushed = started = time.monotonic()
+            self._overdue = started - self._received > LOOK_AFTER
         self._hook_started = started
         if self._dozing or average.blocked > SLOW:
             self._dozing = False
