@@ -16,9 +16,9 @@ import pytest
 from django_ws.gateway.clients.engineio import MAX_PACKETS
 from django_ws.gateway.clients.namespace import MAX_OWED
 from django_ws.gateway.clients.namespaces import MAX_NAMESPACES
-from django_ws.gateway.clients.socketio import MAX_ATTACHMENTS
 from django_ws.gateway.sessions import UnknownNamespace
 from django_ws.wire.messages import BINARY, TEXT
+from django_ws.wire.socketio import MAX_ATTACHMENTS
 from tests.integration.gateway_harness import (
     Client,
     Gateway,
