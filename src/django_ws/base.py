@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 from django.core.exceptions import PermissionDenied
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 
-from .exceptions import ConnectionClosed, MessageTooBig, Reject, RequestError, SendTimeout
+from .exceptions import ConnectionClosed, MessageTooBig, Reject, RequestError, SendTimeout, plain
 from .publications import Position, encode, position_of
 from .wire.messages import Publish
 
@@ -392,8 +393,10 @@ class WebSocketHandler:
             reason: at most 123 bytes of UTF-8 (RFC 6455 §5.5).
 
         Raises:
+            TypeError: The code is no ``int``.
             ValueError: The code or the reason cannot be in a close frame.
         """
+        code, reason = index(code), plain(reason)
         if code not in _CLOSE_CODES and not 3000 <= code <= 4999:
             raise ValueError(f"{code} is no close code that may be sent (RFC 6455 §7.4.1)")
         if len(reason.encode()) > 123:
@@ -423,9 +426,7 @@ class WebSocketHandler:
         Raises:
             Exception: As :meth:`send` does.
         """
-        if not isinstance(event, str):
-            raise TypeError(f"an event's name is a str, not {type(event).__name__}")
-        self._connection.emit(event, args)
+        self._connection.emit(_text("an event's name", event), args)
 
     def join(self, group: str, since: Sequence[Any] | None = None) -> Position:
         """Become a member of ``group``; in force when this returns.
@@ -440,13 +441,12 @@ class WebSocketHandler:
             TypeError, UnicodeEncodeError: It cannot be a group's name.
             ValueError: ``since`` is no position.
         """
-        _check_group(group)
+        group = _group(group)
         return self._connection.join(group, None if since is None else position_of(since))
 
     def leave(self, group: str) -> None:
         """Leave ``group``; raises as :meth:`join` does."""
-        _check_group(group)
-        self._connection.leave(group)
+        self._connection.leave(_group(group))
 
     def publish(
         self,
@@ -471,10 +471,11 @@ class WebSocketHandler:
             MessageTooBig: The message is over 1 MiB (or ``MAX_MESSAGE_SIZE``, if that is more).
             TypeError, ValueError: The group or the message is something else.
         """
-        _check_group(group)
+        group = _group(group)
         opcode, data, is_json = encode(message)
         exclude = self.id if exclude_self else ""
-        draft = Publish(0, group, opcode, data, exclude, event or "", is_json)
+        name = "" if event is None else _text("an event's name", event)
+        draft = Publish(0, group, opcode, data, exclude, name, is_json)
         self._connection.publish(draft, immediate, using)
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -522,11 +523,19 @@ class JsonWebSocketHandler(WebSocketHandler):
 _CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 
 
-def _check_group(group: object) -> None:
-    """Refuse here, in the hook, what a gateway could not read."""
-    if not isinstance(group, str):
-        raise TypeError(f"a group's name is a str, not {type(group).__name__}")
-    group.encode()
+def _group(group: object) -> str:
+    return _text("a group's name", group)
+
+
+def _text(what: str, value: object) -> str:
+    """Refuse here, in the hook, what a gateway could not read; ``SafeString`` becomes ``str``."""
+    if type(value) is not str:
+        if not isinstance(value, str):
+            raise TypeError(f"{what} is a str, not {type(value).__name__}")
+        value = str.__str__(value)
+    if not value.isascii():
+        value.encode()
+    return value
 
 
 def as_message(message: object) -> str | bytes:
@@ -538,8 +547,7 @@ def as_message(message: object) -> str | bytes:
     if type(message) is str or type(message) is bytes:
         return message
     if isinstance(message, (str, Promise)):
-        # str.__str__: SafeString's own __str__ returns a SafeString.
-        return str.__str__(str(message))
+        return plain(message)
     if isinstance(message, (bytes, bytearray, memoryview)):
         return bytes(message)
     hint = ": use send_json() to send it as JSON" if isinstance(message, (dict, list)) else ""

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 __all__ = [
     "ConnectionClosed",
     "DjangoWSError",
@@ -28,6 +30,12 @@ __all__ = [
     "SendTimeout",
     "SessionReadOnly",
 ]
+
+
+def plain(text: object) -> str:
+    """A ``str`` that goes over the wire, of a lazy one or a ``SafeString``."""
+    # str.__str__: SafeString's own __str__ returns a SafeString.
+    return str.__str__(text if isinstance(text, str) else str(text))
 
 
 class DjangoWSError(Exception):
@@ -56,10 +64,12 @@ class Reject(DjangoWSError):
         reason: shown to the client after the status; without line breaks.
 
     Raises:
+        TypeError: The status is no ``int``.
         ValueError: The status is not an error's, or the reason has control characters.
     """
 
     def __init__(self, status: int = 403, reason: str = "") -> None:
+        status, reason = index(status), plain(reason)
         if not 400 <= status <= 599:
             raise ValueError(f"a refusal needs an HTTP status from 400 to 599, not {status}")
         if any(ord(char) < 32 or ord(char) == 127 for char in reason):
@@ -77,9 +87,13 @@ class RequestError(DjangoWSError):
         code: a number for programs; those of django-ws are 4400 (nobody answers such requests) and
             4500 (the hook failed).
         message: words for people.
+
+    Raises:
+        TypeError: The code is no ``int``.
     """
 
     def __init__(self, code: int, message: str = "") -> None:
+        code = index(code)
         super().__init__(f"{code} {message}".rstrip())
         self.code = code
         self.message = message

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Iterable, Sequence
 
 from . import outlet, publications, publisher
-from .exceptions import MessageTooBig
+from .exceptions import MessageTooBig, plain
 from .publications import History, Position, Presence, Publication
 from .publisher_link import next_request
 from .wire import messages as wire
@@ -172,12 +172,14 @@ def disconnect(
         How many there were; 0 if they are closed on commit.
 
     Raises:
+        TypeError: The code is no ``int``.
         ValueError: Nothing is given, it is nobody, or code or reason cannot be in a close frame.
         GatewayUnavailable, PublishTimeout: As of :func:`publish` with ``wait``; with
             ``ON_NO_GATEWAY = "drop"`` it is logged instead.
     """
     if user is None and session is None and group is None and id is None:
         raise ValueError("disconnect() needs a user, a session, a group or an id")
+    code, reason = operator.index(code), plain(reason)
     if code != 1000 and not 3000 <= code <= 4999:
         raise ValueError(f"{code} is no close code for applications: 1000, or 3000 to 4999")
     if len(reason.encode()) > 123:

@@ -15,10 +15,10 @@ import pytest
 
 from django_ws.gateway.clients.engineio import MAX_PACKETS
 from django_ws.gateway.clients.namespace import MAX_OWED
-from django_ws.gateway.clients.namespaces import MAX_NAMESPACES
-from django_ws.gateway.clients.socketio import MAX_ATTACHMENTS
+from django_ws.gateway.clients.namespaces import MAX_AUTH, MAX_NAMESPACES
 from django_ws.gateway.sessions import UnknownNamespace
 from django_ws.wire.messages import BINARY, TEXT
+from django_ws.wire.socketio import MAX_ATTACHMENTS
 from tests.integration.gateway_harness import (
     Client,
     Gateway,
@@ -405,6 +405,17 @@ def test_namespaces_of_a_client_are_bounded(kind: Kind) -> None:
         client.send("41/n3,", "40/more,")
         assert client.receive().startswith(b"40/more,")
         assert len(server.registry.sessions) == MAX_NAMESPACES + 1
+
+
+def test_what_comes_with_the_wish_for_a_namespace_is_bounded(kind: Kind) -> None:
+    with serving() as server:
+        client = kind(server)
+        for size, answer in (
+            (MAX_AUTH + 1, b'44/n,{"message":"The auth is too big"}'),
+            (9, b"40/n,"),
+        ):
+            client.send("40/n," + json.dumps({"": "x" * (size - 7)}))
+            assert client.receive().startswith(answer)
 
 
 @pytest.mark.parametrize("story", ["nothing", "refused", "left"])

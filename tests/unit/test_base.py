@@ -114,6 +114,16 @@ def test_codes_that_may_not(code: int, reason: str) -> None:
         made()[0].close(code, reason)
 
 
+def test_a_code_is_an_int_and_a_reason_plain_text() -> None:
+    """A gateway could read neither, and a worker whose messages cannot be read is lost."""
+    handler, connection = made()
+    handler.close(4000, mark_safe("safe"))
+    handler.close(4000, lazystr("later"))
+    assert [type(call[2]) for call in connection.calls] == [str, str]
+    with pytest.raises(TypeError, match="float"):
+        handler.close(4000.0)  # type: ignore[arg-type]
+
+
 def test_a_reason_has_a_limit() -> None:
     with pytest.raises(ValueError, match="123 bytes"):
         made()[0].close(1000, "ä" * 62)
@@ -153,6 +163,28 @@ def test_a_group_that_no_gateway_could_read_is_refused_in_the_hook(call: str) ->
         getattr(handler, call)(7, *more)
     with pytest.raises(UnicodeEncodeError):
         getattr(handler, call)("half a pair \ud800", *more)
+    assert connection.calls == []
+
+
+def test_names_are_plain_text() -> None:
+    handler, connection = made()
+    handler.join(mark_safe("room"))
+    handler.leave(mark_safe("room"))
+    handler.emit(mark_safe("news"))
+    handler.publish(mark_safe("room"), "text", event=mark_safe("news"))
+    (_, joined, _), (_, left), (_, emitted, _), (_, draft, *_) = connection.calls
+    names = [joined, left, emitted, draft.group, draft.event]
+    assert [type(name) for name in names] == [str] * 5
+    assert names == ["room", "room", "news", "room", "news"]
+
+
+def test_what_no_event_can_be_called() -> None:
+    handler, connection = made()
+    for call in (handler.emit, lambda name: handler.publish("room", "text", event=name)):
+        with pytest.raises(TypeError, match="an event's name is a str, not int"):
+            call(5)
+        with pytest.raises(UnicodeEncodeError):
+            call("half a pair \ud800")
     assert connection.calls == []
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import pytest
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
 
 from django_ws import exceptions
 from django_ws.exceptions import (
@@ -44,6 +48,16 @@ def test_what_they_carry() -> None:
     assert (closed.code, closed.reason) == (1001, "bye")
     assert (reject.status, reject.reason) == (451, "no")
     assert (request.code, request.message) == (7, "x")
+
+
+def test_what_goes_over_the_wire_is_plain() -> None:
+    for words in (mark_safe("no"), gettext_lazy("no")):
+        assert type(Reject(403, words).reason) is str  # type: ignore[arg-type]
+    assert type(Reject(HTTPStatus.NOT_FOUND).status) is int
+    with pytest.raises(TypeError):
+        Reject(403.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        RequestError("sold out")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", [200, 399, 600])

@@ -320,7 +320,7 @@ class Session:
             return 0, True
         self.seq += 1
         call = Call(self.conn, self.seq, kind, name, data, attachments, answer)
-        return self.seq, self._take(call, size_of(call))
+        return self.seq, self._take(call, len(name) + size_of(call))
 
     def _take(self, event: Message | Call, size: int) -> bool:
         unacked = self.unacked
@@ -535,7 +535,7 @@ class Session:
             if type(event) is Message:
                 self._window -= len(event.data)
             elif type(event) is Call:
-                self._window -= size_of(event)
+                self._window -= len(event.name) + size_of(event)
             count += 1
         del self.unacked[:count]
 

@@ -257,7 +257,7 @@ def _size(event: Event) -> int:
     if isinstance(event, Message):
         return len(event.data) + OVERHEAD
     if isinstance(event, Call):
-        return size_of(event) + OVERHEAD
+        return len(event.name) + size_of(event) + OVERHEAD
     if isinstance(event, (Connect, Resume)):
         return len(event.handshake) + OVERHEAD
     if isinstance(event, Restore):

@@ -42,6 +42,7 @@ from ..wire.messages import (
     WorkerMessage,
     size_of,
 )
+from ..wire.socketio import MAX_ATTACHMENTS, RESERVED
 from . import hygiene
 from .handover import Handover
 from .lifecycle import Lifecycle, Stranger
@@ -350,6 +351,8 @@ class WorkerConnection:
     def emit(self, event: str, args: Sequence[object]) -> None:
         if self.closing:
             raise ConnectionClosed(self.close_code or 1006, self.close_reason)
+        if event in RESERVED and self.handshake.kind == "socketio":
+            raise ValueError(f"clients of Socket.IO break off over an event {event!r}")
         payload = pack(list(args))
         if payload.attachments:
             if self.handshake.kind == "plain":
@@ -371,7 +374,8 @@ class WorkerConnection:
         if not seq or self.closing:
             return
         payload = Payload(str(value).encode(), []) if code else pack(value)
-        self._check_bytes(payload, self.asked_event)
+        if payload.attachments:
+            self._check_bytes(payload, self.asked_event)
         message = Reply(self.conn, seq, code, *payload)
         size = size_of(message)
         if size > self.executor.max_outgoing:
@@ -380,8 +384,11 @@ class WorkerConnection:
         self._send(message, size)
 
     def _check_bytes(self, payload: Payload, arguments: bool) -> None:
-        if payload.mixed(arguments) and self.handshake.kind == "v1":
+        kind = self.handshake.kind
+        if kind == "v1" and payload.mixed(arguments):
             raise TypeError("bytes go alone to this client: as an event's only argument, or answer")
+        if kind == "socketio" and len(payload.attachments) > MAX_ATTACHMENTS:
+            raise ValueError(f"over {MAX_ATTACHMENTS} times bytes in one event or answer")
 
     def _put_aside(self, reply: WorkerMessage) -> bool:
         """Keep what is to follow the acceptance. False if that has just been said."""

@@ -16,6 +16,7 @@ from django_ws.wire.messages import (
     Disconnect,
     GroupSend,
     Join,
+    Kind,
     Message,
     Refuse,
     Release,
@@ -169,6 +170,17 @@ def test_the_window_counts_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     worker.say(acks={session.conn: 4})
     assert client.resumed == 2
     assert session.receive(TEXT, bytes(299_999))
+
+
+def test_the_window_counts_names_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, max_message_size=300_000)
+    worker = world.worker()
+    session, client = world.connection(worker)
+    assert session.call(Kind.EVENT, "x" * 150_000, b"[]", [], False) == (2, True)
+    assert session.call(Kind.EVENT, "x" * 150_000, b"[]", [], False) == (3, False)
+    worker.say(acks={session.conn: 2})
+    assert client.resumed == 1
+    assert session.call(Kind.EVENT, "x" * 149_000, b"[]", [], False) == (4, True)
 
 
 def test_nothing_is_read_on_while_the_worker_takes_nothing(world: World) -> None:

@@ -248,6 +248,21 @@ def test_what_cannot_be_emitted(args: Any, error: str, caplog: pytest.LogCapture
     assert error in caplog.text
 
 
+@pytest.mark.parametrize("args", [("disconnect",), ("news", *[b"x"] * 11)])
+def test_what_clients_of_socket_io_would_break_off_over(
+    args: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With their sessions kept they would come back for it, and break off again, without end."""
+    talk = Talk(handler(on_message=lambda self, message: self.emit(*args)))
+    assert handle(talk.connection, Message(1, 2, TEXT, b"a"))
+    assert talk.world.said() == [Close(1, 1011, "internal error")]
+    assert "ValueError" in caplog.text
+    answering = Talk(handler(on_event=lambda self, event: args))
+    assert [type(each) for each in answering.event("ask", b"[]")] == [
+        Reply if len(args) < 10 else Close
+    ]
+
+
 def test_auth_is_what_the_client_brought() -> None:
     talk = Talk(handler(on_message=lambda self, message: self.send_json(self.auth)))
     assert handle(talk.connection, Message(1, 2, TEXT, b"a"))

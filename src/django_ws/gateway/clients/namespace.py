@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import Protocol
 
 from ...wire.messages import BINARY, TEXT
 from ...wire.messages import Kind as CallKind
+from ...wire.socketio import RESERVED
 from ..outgoing import Membership
 from ..session import Client
 from ..shared import Shared
@@ -15,6 +17,8 @@ from .engine import Engine
 from .socketio import Packet, to_json
 
 __all__ = ["MAX_OWED", "EventSession", "Socket", "Transport"]
+
+logger = logging.getLogger("django_ws.gateway")
 
 #: Acknowledgements of one namespace that handlers still owe; the oldest is forgotten for another.
 MAX_OWED = 1024
@@ -116,13 +120,20 @@ class Socket:
 
         def encode(message: Shared) -> bytes:
             name = message.event or "message"
+            if name in RESERVED:
+                logger.warning(
+                    "a publication as %r is not for clients of Socket.IO: they break off over it",
+                    name,
+                )
+                return b""
             if message.opcode == BINARY:
                 return socketio.event(path, name, _ATTACHED, 1)
             value = message.data if message.json else to_json(message.data.decode())
             return socketio.event(path, name, b"[" + value + b"]")
 
         text = message.encoded((Socket, path), encode)
-        self._event(text, [message.data] if message.opcode == BINARY else ())
+        if text:
+            self._event(text, [message.data] if message.opcode == BINARY else ())
 
     def emit(self, name: str, data: bytes, attachments: list[bytes]) -> None:
         """Send a named event."""

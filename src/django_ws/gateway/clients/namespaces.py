@@ -13,10 +13,13 @@ from .engineio import AGAIN
 from .namespace import Socket
 from .socketio import CONNECT, DISCONNECT, EVENT, Decoder, Packet
 
-__all__ = ["MAX_NAMESPACES", "Doorman", "Namespaces"]
+__all__ = ["MAX_AUTH", "MAX_NAMESPACES", "Doorman", "Namespaces"]
 
 #: Namespaces of one client, those that are being asked about included.
 MAX_NAMESPACES = 16
+
+#: Bytes of what a client says with its wish for a namespace, which is kept as long as that lasts.
+MAX_AUTH = 16 * 1024
 
 
 class Doorman(Protocol):
@@ -122,6 +125,8 @@ class Namespaces:
             self.engine.fail("a namespace twice")
         elif len(self.sockets) >= MAX_NAMESPACES:
             self.engine.send_packet(*socketio.refused(path, "Too many namespaces"))
+        elif len(packet.data) > MAX_AUTH:
+            self.engine.send_packet(*socketio.refused(path, "The auth is too big"))
         else:
             if self._lonely is not None:
                 self._lonely.cancel()

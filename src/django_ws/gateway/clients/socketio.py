@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from ...wire.messages import BINARY, TEXT
+from ...wire.socketio import MAX_ATTACHMENTS, RESERVED
 from .engineio import Packet as Frame
 from .engineio import Violation
 
@@ -22,7 +23,6 @@ __all__ = [
     "CONNECT",
     "DISCONNECT",
     "EVENT",
-    "MAX_ATTACHMENTS",
     "Decoder",
     "Kind",
     "Packet",
@@ -33,9 +33,6 @@ __all__ = [
     "reply",
     "to_json",
 ]
-
-#: Attachments of one packet, as socket.io-parser has it.
-MAX_ATTACHMENTS: Final = 10
 
 #: Bytes of a namespace, and digits of an acknowledgement's number.
 MAX_PATH: Final = 256
@@ -53,11 +50,6 @@ class Kind(enum.IntEnum):
     BINARY_EVENT = 5
     BINARY_ACK = 6
 
-
-#: Names that a client may not use, since its library has them for what happens to it.
-_RESERVED = frozenset(
-    ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
-)
 
 _HEAD = re.compile(
     rb"([0-6])"
@@ -169,8 +161,7 @@ def _parse(data: bytes) -> tuple[Packet, int]:
     # What follows the "?" is a query of older clients.
     packet = Packet(kind, "/" if path is None else path.partition(b"?")[0].decode())
     if kind is CONNECT:
-        _check(rest or b"{}", b"{")
-        packet.data = rest or b"{}"
+        packet.data = _check(rest or b"{}", b"{")
     elif kind is DISCONNECT:
         if rest or number:
             raise Violation("DISCONNECT carries nothing")
@@ -181,22 +172,24 @@ def _parse(data: bytes) -> tuple[Packet, int]:
         if kind is ACK or kind is BINARY_ACK:
             if not number:
                 raise Violation("an acknowledgement of nothing")
-            _check(rest, b"[")
-            packet.kind, packet.data = ACK, rest
+            packet.kind, packet.data = ACK, _check(rest, b"[")
         else:
             packet.kind = EVENT
             packet.name, packet.data = _split(rest)
     return packet, attachments
 
 
-def _check(data: bytes, first: bytes) -> None:
-    """Whether it is one JSON value that begins like this."""
+def _check(data: bytes, first: bytes) -> bytes:
+    """Whether it is one JSON value that begins like this; returns it, well-formed."""
     try:
         _json.decode(data)
     except (msgspec.DecodeError, RecursionError):
-        raise Violation("invalid JSON") from None
+        if (better := _well_formed(data)) == data:
+            raise Violation("invalid JSON") from None
+        return _check(better, first)
     if data[:1] != first:
         raise Violation("another kind of JSON was expected")
+    return data
 
 
 def _split(data: bytes) -> tuple[str, bytes]:
@@ -204,14 +197,33 @@ def _split(data: bytes) -> tuple[str, bytes]:
     try:
         parts = _array.decode(data)
     except (msgspec.DecodeError, RecursionError):
-        raise Violation("an event that is no JSON array") from None
+        if (better := _well_formed(data)) == data:
+            raise Violation("an event that is no JSON array") from None
+        return _split(better)
     try:
         name = _name.decode(parts[0])
     except (msgspec.DecodeError, IndexError):
         raise Violation("an event without a name") from None
-    if name in _RESERVED:
+    if name in RESERVED:
         raise Violation("a reserved name")
     return name, b"[%b]" % (parts[1] if len(parts) == 2 else b",".join(parts[1:]))
+
+
+#: Half of a surrogate pair, where no escaped backslash can be taken for the beginning of one.
+_HALF = re.compile(
+    rb"\\u[dD](?:"
+    rb"[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
+)
+
+
+def _well_formed(data: bytes) -> bytes:
+    """JSON with U+FFFD for each half of a surrogate pair: what browsers make of them in text.
+
+    A page that cuts a text within an emoji has one, which ``JSON.stringify`` escapes.
+    """
+    backslash = b"\xff"  # there is none in UTF-8
+    return _HALF.sub(rb"\\ufffd", data.replace(rb"\\", backslash)).replace(backslash, rb"\\")
 
 
 # -------------------------------------------------------------------- towards clients, as frames

@@ -142,6 +142,16 @@ def test_one_publication_has_an_offset_for_each_client() -> None:
         assert json.loads(last[5:]) == ["message", "text", f"ma-rk-{number}"]
 
 
+def test_a_publication_that_clients_break_off_over_is_not_for_them(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = Shared("g", TEXT, b"x", "disconnect")
+    for _ in range(2):
+        world.socket.send_shared(message)
+    assert world.transport.said == []
+    assert caplog.text.count("'disconnect'") == 1
+
+
 def test_a_client_goes_on_where_it_was(world: World) -> None:
     for number in (1, 2):
         world.socket.send(TEXT, b"%d" % number)

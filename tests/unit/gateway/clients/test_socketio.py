@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from django_ws.gateway.clients import socketio
 from django_ws.gateway.clients.engineio import Violation
-from django_ws.gateway.clients.socketio import MAX_ATTACHMENTS, Decoder, Kind, Packet
+from django_ws.gateway.clients.socketio import Decoder, Kind, Packet
 from django_ws.wire.messages import BINARY, TEXT
+from django_ws.wire.socketio import MAX_ATTACHMENTS
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -19,6 +20,18 @@ values = st.recursive(
     max_leaves=8,
 )
 paths = st.sampled_from(["/", "/chat", "/a/b"])
+#: Of JSON strings, with whole and half surrogate pairs.
+PIECES = (
+    r"\\",
+    r"\"",
+    r"\n",
+    r"\u0041",
+    r"\ud83d\ude00",
+    r"\ud800",
+    r"\uDBff",
+    r"\uDC00",
+    r"\udfff",
+)
 
 
 def one(text: bytes) -> Packet:
@@ -107,6 +120,18 @@ def test_texts_and_attachments_come_where_they_belong() -> None:
     decoder.feed(TEXT, b'51-["a"]')
     with pytest.raises(Violation, match="among"):
         decoder.feed(TEXT, b'2["a"]')
+
+
+@given(st.lists(st.sampled_from([*PIECES, "d800", "u", "x", "é"]), max_size=8))
+def test_half_a_surrogate_pair_becomes_what_browsers_make_of_it(pieces: list[str]) -> None:
+    """``JSON.stringify`` escapes the half of an emoji, where a text was cut within it."""
+    text = '"' + "".join(pieces) + '"'
+    whole = ["\ufffd" if "\ud800" <= char <= "\udfff" else char for char in json.loads(text)]
+    packet = one(f"2[{text},[{text}],{{{text}:1}}]".encode())
+    assert packet.name == "".join(whole)
+    assert json.loads(packet.data) == [["".join(whole)], {"".join(whole): 1}]
+    assert json.loads(one(f'0{{"auth":{text}}}'.encode()).data) == {"auth": "".join(whole)}
+    assert json.loads(one(f"37[{text}]".encode()).data) == ["".join(whole)]
 
 
 def test_what_connects() -> None:
