@@ -32,8 +32,11 @@ REPLY_TIMEOUT = 3.0
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 1.0
 
-#: Commands at most without a reply.
+#: Commands at most without a reply, and bytes of replies that may be large. A server cuts off a
+#: listener that has not read 32 MB (``client-output-buffer-limit``), replies among them, and the
+#: same would be asked of the next connection, and so for ever.
 MAX_IN_FLIGHT = 2_000
+MAX_ANSWERS = 16 * 1024 * 1024
 
 #: Seconds between looks for what has waited too long.
 LOOK = 0.25
@@ -99,6 +102,7 @@ class Link:
         self._state = State.DOWN
         self._wire: Wire | None = None
         self._queue = Queue()
+        self._answers = 0  # bytes that the server may owe
         self._subscriptions = Subscriptions()
         self._flushing = False
         self._look_timer = loop.call_later(LOOK, self._look)
@@ -232,7 +236,10 @@ class Link:
         if not self._subscriptions.changed:
             room = MAX_IN_FLIGHT - wire.in_flight
             while self._queue and room > 0:
+                if self._answers and self._answers + self._queue.answer > MAX_ANSWERS:
+                    break
                 operation = self._queue.take()
+                self._answers += operation.call.answer
                 if operation.asking:
                     batch.append((b"", _ignore, b""))  # the reply to ASKING
                 batch.append((operation.pack(), partial(self._replied, operation), b""))
@@ -260,6 +267,7 @@ class Link:
             self._leave()
 
     def _replied(self, operation: Operation, value: Value | Failure) -> None:
+        self._answers -= operation.call.answer
         if self._queue:
             self._flush_soon()
         if isinstance(value, Failure):

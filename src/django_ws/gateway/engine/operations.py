@@ -64,6 +64,11 @@ class Queue:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    @property
+    def answer(self) -> int:
+        """See :attr:`.Call.answer`, of the oldest."""
+        return self._waiting[0].call.answer
+
     def add(self, operation: Operation) -> None:
         """Append one; it fails if there is no room."""
         if len(self._waiting) >= MAX_QUEUED or self._bytes >= MAX_QUEUED_BYTES:

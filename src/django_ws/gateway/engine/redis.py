@@ -19,7 +19,7 @@ from ..counters import Counters
 from .backlog import Backlog
 from .base import Done, Failure, Listener
 from .health import Health
-from .heard import Heard
+from .heard import PAGE_BYTES, Heard
 from .leases import Leases
 from .link import Link
 from .nodes import Nodes
@@ -168,7 +168,7 @@ class Redis:
         if options is None:
             self.position(group, lambda position: done(_nothing(position)))
         else:
-            call = self._calls.history(group, options, since, limit)
+            call = self._calls.history(group, options, since, limit, PAGE_BYTES)
             self._servers.call(call, partial(self._found, group, done))
 
     def _found(self, group: str, done: Done[Recent], outcome: Found | Failure) -> None:

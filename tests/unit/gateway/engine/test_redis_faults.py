@@ -208,6 +208,31 @@ def test_publications_of_several_megabytes(bench: RedisBench) -> None:
     bench.back()
 
 
+def test_more_than_the_server_keeps_for_one_listener(bench: RedisBench, other: Redis) -> None:
+    """It cuts off who has not read 32 MB, so answers are asked for as they are taken: for groups
+    that are healed, and for members that come back."""
+    groups = [f"kept-{number}" for number in range(10)]
+    for group in groups:
+        bench.engine.subscribe(group)
+    since = {group: position(bench, group) for group in groups}
+    bench.cut(bench.engine)
+    for group in groups:
+        for _ in range(5):
+            other.publish(group, TEXT, b"x" * 800_000)
+        bench.wait_for(lambda: other._servers.idle)
+    heard(bench, 50)
+    assert bench.counters["engine_away"] == 1
+    assert not bench.ears.gaps
+
+    answers: list[object] = []
+    for _ in range(5):
+        for group in groups:
+            bench.engine.history(group, since[group], 1000, answers.append)
+    bench.wait_for(lambda: len(answers) == 50, 20)
+    assert not any(isinstance(each, Failure) for each in answers)
+    assert bench.counters["engine_away"] == 1
+
+
 def test_a_thousand_groups_at_once(bench: RedisBench) -> None:
     answers: list[object] = []
     for number in range(1000):
