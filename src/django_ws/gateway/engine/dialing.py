@@ -16,6 +16,9 @@ __all__ = ["NotPrimary", "dial", "open_wire"]
 OLDEST = {"redis": 7, "valkey": 7}
 TOO_OLD = "is too old: Redis 7 or Valkey 8 is needed"
 
+#: Seconds for one Sentinel: it may be on the machine that has failed, and others know.
+SENTINEL_TIMEOUT = 0.5
+
 MakeWire = Callable[[], Wire]
 
 
@@ -35,7 +38,12 @@ async def dial(server: Server, make: MakeWire) -> Wire:
     trouble: Exception = ConnectionError("no Sentinel")
     for sentinel in server.addresses:
         try:
-            address = await _ask_sentinel(server, sentinel)
+            try:
+                async with asyncio.timeout(SENTINEL_TIMEOUT):
+                    address = await _ask_sentinel(server, sentinel)
+            except TimeoutError:
+                trouble = ConnectionError("the Sentinel at {}:{} does not answer".format(*sentinel))
+                continue
             return await open_wire(server, address, make)
         except (OSError, Error) as error:
             trouble = error
