@@ -28,6 +28,9 @@ __all__ = ["Link", "Links", "Owner"]
 CONNECT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 3.0
 
+#: Seconds in which nothing comes after which nobody is to wait until the server has taken more.
+SILENT = 0.5
+
 #: Seconds between attempts to connect: the first and the longest, each made random.
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 1.0
@@ -119,6 +122,15 @@ class Link:
     def idle(self) -> bool:
         """Whether nothing waits for the server."""
         return not self._queue and (self._wire is None or not self._wire.in_flight)
+
+    @property
+    def load(self) -> float:
+        """How full the queue of a server is that takes what it can, from 0 to 1."""
+        wire = self._wire
+        if self._state is not State.UP or wire is None:
+            return 0.0
+        silent = self._loop.time() - wire.silent_since() > SILENT
+        return 0.0 if silent else self._queue.load
 
     def call(self, call: Call[Any], done: Callable[[Any], None]) -> None:
         """Send a command.

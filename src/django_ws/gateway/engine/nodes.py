@@ -124,6 +124,11 @@ class Nodes:
         """Whether nothing waits for an answer."""
         return not self._homeless and all(link.idle for link in self._links.values())
 
+    @property
+    def load(self) -> float:
+        """See :attr:`.Link.load`; of the fullest one."""
+        return max((link.load for link in self._links.values()), default=0.0)
+
     def close(self) -> None:
         """Close all connections."""
         self._closed = True

@@ -69,6 +69,11 @@ class Queue:
         """See :attr:`.Call.answer`, of the oldest."""
         return self._waiting[0].call.answer
 
+    @property
+    def load(self) -> float:
+        """How full it is, from 0 to 1."""
+        return max(len(self._waiting) / MAX_QUEUED, self._bytes / MAX_QUEUED_BYTES)
+
     def add(self, operation: Operation) -> None:
         """Append one; it fails if there is no room."""
         if len(self._waiting) >= MAX_QUEUED or self._bytes >= MAX_QUEUED_BYTES:

@@ -38,6 +38,12 @@ TICK = 1.0
 #: Seconds between looks after groups that have to wait for it.
 HEAL_PAUSE = 0.02
 
+#: How full queue and backlog together may be until nothing more is taken on, seconds between
+#: looks, and how full they may be to go on.
+CROWDED = 0.5
+CROWDED_LOOK = 0.01
+ROOMY = 0.4
+
 #: Seconds in which each group that has members is kept from being forgotten.
 KEEP_ROUND = 1000.0
 
@@ -53,6 +59,8 @@ class Redis:
         listener: where publications go.
         room: whether members have taken nearly all that was published.
         on_published: called when something was published, once for several.
+        on_crowded: called with True when more is published than the server, or members here, take
+            at the moment, so that whoever publishes is to wait, and with False when that is over.
         clock: seconds since the epoch, for tests; ``None`` for the server's own.
     """
 
@@ -68,6 +76,7 @@ class Redis:
         counters: Counters,
         room: Callable[[], bool] = lambda: True,
         on_published: Callable[[], None] = lambda: None,
+        on_crowded: Callable[[bool], None] = lambda crowded: None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._options = options
@@ -75,6 +84,8 @@ class Redis:
         self._loop = loop
         self._counters = counters
         self._on_published = on_published
+        self._on_crowded = on_crowded
+        self._crowded: asyncio.TimerHandle | None = None
         self._incarnation = incarnation
         self._names = Names(project, server.db)
         self._calls = calls = Calls(self._names, clock)
@@ -110,6 +121,21 @@ class Redis:
         draft = Publish(0, group, opcode, data, exclude, event, json)
         call = self._calls.publish(group, self._options(group), draft)
         self._servers.call(call, partial(self._placed, done))
+        if self._crowded is None and self._load > CROWDED:
+            self._on_crowded(True)
+            self._wait_for_room()
+
+    @property
+    def _load(self) -> float:
+        # What is in the queue may be in the backlog soon.
+        return self._servers.load + self._backlog.load
+
+    def _wait_for_room(self) -> None:
+        if self._load > ROOMY:
+            self._crowded = self._loop.call_later(CROWDED_LOOK, self._wait_for_room)
+        else:
+            self._crowded = None
+            self._on_crowded(False)
 
     def _placed(self, done: Done[Position] | None, outcome: Placed | Failure) -> None:
         if isinstance(outcome, Failure):
@@ -246,8 +272,9 @@ class Redis:
 
     def close(self) -> None:
         self._backlog.close()
-        if self._healer is not None:
-            self._healer.cancel()
+        for timer in (self._healer, self._crowded):
+            if timer is not None:
+                timer.cancel()
         self._servers.close()
 
     # ------------------------------------------------------------------ of the connections

@@ -59,6 +59,11 @@ class Servers:
         """Whether nothing waits for an answer."""
         return self._link.idle
 
+    @property
+    def load(self) -> float:
+        """See :attr:`.Link.load`."""
+        return self._link.load
+
     def close(self) -> None:
         """Close all connections."""
         self._link.close()

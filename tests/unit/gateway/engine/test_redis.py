@@ -469,6 +469,29 @@ def test_what_waits_is_bounded(bench: RedisBench, monkeypatch: pytest.MonkeyPatc
     bench.wait_for(lambda: len(answers) == 100)
 
 
+def test_whoever_publishes_faster_than_the_server_takes_it_waits(
+    bench: RedisBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is lost, neither on the way there nor on the way back."""
+    monkeypatch.setattr(operations, "MAX_QUEUED", 100)
+    monkeypatch.setattr(backlog, "MAX_WAITING", 100)
+    monkeypatch.setattr(backlog, "TURN", 10)
+    monkeypatch.setattr(link, "MAX_IN_FLIGHT", 20)
+    told: list[bool] = []
+    bench.engine._on_crowded = told.append
+    bench.engine._backlog._room = lambda: len(bench.ears.publications) % 10 != 9 or bool(told)
+    bench.engine.subscribe("plain")
+    published = 0
+    while published < 1000:
+        while published < 1000 and not (told and told[-1]):
+            bench.engine.publish("plain", TEXT, b"%d" % published)
+            published += 1
+        bench.wait_for(lambda: told[-1] is False)
+    assert texts([each for _, each, _ in heard(bench, 1000)]) == [str(n) for n in range(1000)]
+    assert told[:4] == [True, False, True, False]
+    assert bench.counters["engine_lost"] == 0
+
+
 # ---------------------------------------------------------------- it goes away
 
 
@@ -538,6 +561,28 @@ def test_paused(lonely: RedisBench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert texts([each for _, each, _ in heard(bench, 3)]) == list("abc")
     publish(bench, "kept-2", "d")
     heard(bench, 4)
+
+
+def test_nobody_waits_for_a_server_that_takes_nothing(
+    lonely: RedisBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "MAX_QUEUED", 100)
+    monkeypatch.setattr(link, "MAX_IN_FLIGHT", 20)
+    monkeypatch.setattr(link, "SILENT", 0.1)
+    bench = lonely
+    told: list[bool] = []
+    bench.engine._on_crowded = told.append
+    bench.server.pause()
+    try:
+        for _ in range(100):
+            bench.engine.publish("plain", TEXT, b"x")
+        bench.engine.publish("plain", TEXT, b"x")
+        bench.wait_for(lambda: told == [True, False])
+        assert bench.engine.away == 0
+        bench.engine.publish("plain", TEXT, b"x")
+        assert told == [True, False]
+    finally:
+        bench.server.resume()
 
 
 def test_full(lonely: RedisBench) -> None:
