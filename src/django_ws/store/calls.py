@@ -18,7 +18,7 @@ from .forms import Entry, Spread, encode_spread, head, payload, present, read_en
 from .names import COMMON, SPREAD, Names
 from .scripts import Script
 
-__all__ = ["LEASE", "SPREADS", "Call", "Calls", "Found", "Lease", "Placed", "who"]
+__all__ = ["LEASE", "SPREADS", "Call", "Calls", "Found", "Lease", "Part", "Placed", "who"]
 
 T = TypeVar("T")
 
@@ -123,6 +123,14 @@ class Calls:
 
     def _now(self) -> bytes:
         return b"" if self._clock is None else b"%d" % round(self._clock() * 1e6)
+
+    def probes(self, incarnation: str) -> list[tuple[Part, ...]]:
+        """Commands that do no harm, and tell whether a gateway may use our keys and channels."""
+        names = self.names
+        return [
+            ("PEXPIRE", names.live(), _milliseconds(OFFSET_TTL)),
+            ("SPUBLISH", names.inbox(incarnation), b""),
+        ]
 
     # ------------------------------------------------------------------ publications
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...store import scripts
+from ...store.calls import Part
 from ...store.urls import Server
 from .resp import Error
 from .wire import Wire
@@ -21,20 +22,26 @@ SENTINEL_TIMEOUT = 0.5
 
 MakeWire = Callable[[], Wire]
 
+#: Commands that a server is to allow; what else it says to them does not matter.
+Probes = Sequence[tuple[Part, ...]]
+
 
 class NotPrimary(ConnectionError):
     """What was reached is no server to write to (any more)."""
 
 
-async def dial(server: Server, make: MakeWire) -> Wire:
+async def dial(server: Server, make: MakeWire, probes: Probes = ()) -> Wire:
     """Connect to a single server, or to the one that Sentinels name.
+
+    Args:
+        probes: see :func:`open_wire`.
 
     Raises:
         OSError, Error: It cannot be reached, or refuses.
     """
     if server.kind != "sentinel":
         address = server.addresses[0] if server.addresses else None
-        return await open_wire(server, address, make)
+        return await open_wire(server, address, make, probes)
     trouble: Exception = ConnectionError("no Sentinel")
     for sentinel in server.addresses:
         try:
@@ -44,19 +51,26 @@ async def dial(server: Server, make: MakeWire) -> Wire:
             except TimeoutError:
                 trouble = ConnectionError("the Sentinel at {}:{} does not answer".format(*sentinel))
                 continue
-            return await open_wire(server, address, make)
+            return await open_wire(server, address, make, probes)
         except (OSError, Error) as error:
             trouble = error
     raise trouble
 
 
 async def open_wire(
-    server: Server, address: tuple[str, int] | None, make: MakeWire, *, any_role: bool = False
+    server: Server,
+    address: tuple[str, int] | None,
+    make: MakeWire,
+    probes: Probes = (),
+    *,
+    any_role: bool = False,
 ) -> Wire:
     """Connect to one server, and say who we are.
 
     Args:
         address: host and port; ``None`` for the Unix socket.
+        probes: what it has to allow: a user without our keys and channels would else seem to be
+            well, and get nothing.
         any_role: only to ask, so a replica will do.
 
     Raises:
@@ -78,10 +92,21 @@ async def open_wire(
             script = getattr(scripts, name)
             if isinstance(script, scripts.Script):
                 await wire.ask("SCRIPT", "LOAD", script.text)
+        for probe in probes:
+            await _try(wire, probe)
     except BaseException:
         wire.abort("it did not begin well")
         raise
     return wire
+
+
+async def _try(wire: Wire, probe: tuple[Part, ...]) -> None:
+    try:
+        await wire.ask(*probe)
+    except Error as error:
+        if error.code == "NOPERM":
+            needed = "its user needs ~django_ws:*, &django_ws:* and +@all"
+            raise ConnectionError(f"{error}: {needed}") from None
 
 
 async def _connect(server: Server, address: tuple[str, int] | None, make: MakeWire) -> Wire:

@@ -17,7 +17,7 @@ from ...store.calls import Call
 from ...store.names import BUCKETS
 from ...store.urls import Server
 from .base import Failure
-from .dialing import open_wire
+from .dialing import Probes, open_wire
 from .link import Link, Links
 from .operations import AWAY, Operation
 from .resp import Error, Value
@@ -63,10 +63,18 @@ class Nodes:
     Args:
         server: some nodes.
         owner: hears what connections tell.
+        probes: see :func:`.dialing.open_wire`.
     """
 
-    def __init__(self, server: Server, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        server: Server,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        probes: Probes = (),
+    ) -> None:
         self._server = server
+        self._probes = probes
         self._owner = owner
         self._loop = loop
         self._links: dict[Address, Link] = {}
@@ -194,7 +202,7 @@ class Nodes:
         """Go by this from now on."""
         before, self._owners = self._owners, owners
         for address in sorted({each for each in owners if each is not None} - set(self._links)):
-            dial = partial(open_wire, self._server, address)
+            dial = partial(open_wire, self._server, address, probes=self._probes)
             self._links[address] = Link(dial, self, self._loop)
         moved = [bucket for bucket in range(BUCKETS) if before[bucket] != owners[bucket]]
         for bucket in moved:

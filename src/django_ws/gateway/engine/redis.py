@@ -95,7 +95,9 @@ class Redis:
         self._healer: asyncio.TimerHandle | None = None
         self._ticked = loop.time()
         self._servers: Nodes | Servers
-        self._servers = (Nodes if server.kind == "cluster" else Servers)(server, self, loop)
+        self._servers = (Nodes if server.kind == "cluster" else Servers)(
+            server, self, loop, calls.probes(incarnation)
+        )
         ask = self._servers.call
         self._heard = Heard(options, calls, ask, self, counters)
         self._backlog = Backlog(room, self._heard.take, self._dropped, self.read, loop)

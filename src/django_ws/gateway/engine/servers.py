@@ -10,7 +10,7 @@ from typing import Any
 from ...store.calls import Call
 from ...store.urls import Server
 from .base import Failure
-from .dialing import dial
+from .dialing import Probes, dial
 from .link import Link, Links
 from .operations import Operation
 from .resp import Value
@@ -23,11 +23,18 @@ class Servers:
 
     Args:
         owner: hears what connections tell.
+        probes: see :func:`.dialing.open_wire`.
     """
 
-    def __init__(self, server: Server, owner: Links, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        server: Server,
+        owner: Links,
+        loop: asyncio.AbstractEventLoop,
+        probes: Probes = (),
+    ) -> None:
         self._owner = owner
-        self._link = Link(partial(dial, server), self, loop)
+        self._link = Link(partial(dial, server, probes=probes), self, loop)
 
     def call(self, call: Call[Any], done: Callable[[Any], None]) -> None:
         """See :meth:`.Link.call`."""

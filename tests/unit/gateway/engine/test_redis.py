@@ -673,3 +673,28 @@ def test_a_wrong_password_is_said(own: Valkey, caplog: pytest.LogCaptureFixture)
         assert bench.engine.away == float("inf")
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize(
+    ("rights", "words"),
+    [
+        (("~*", "resetchannels"), "a channel"),  # as a server gives new users none
+        (("~shop:*", "&*"), "key"),
+        (("~django_ws:*", "&django_ws:*"), ""),
+    ],
+)
+def test_a_user_without_our_keys_and_channels_is_told_at_once(
+    own: Valkey, caplog: pytest.LogCaptureFixture, rights: tuple[str, ...], words: str
+) -> None:
+    """Else the gateway would say that it is ready, and its members would hear nothing."""
+    own.command("ACL", "SETUSER", "me", "on", ">secret", "+@all", *rights)
+    bench = RedisBench(own, own.url.replace("//", "//me:secret@"), up=not words)
+    if words:
+        bench.wait_for(lambda: "is away" in caplog.text)
+        assert f"{words}: its user needs ~django_ws:*, &django_ws:*" in caplog.text
+        assert bench.engine.away == float("inf")
+    else:
+        bench.engine.subscribe("kept-1")
+        publish(bench, "kept-1", "a")
+        heard(bench, 1)
+    bench.close()
