@@ -301,3 +301,13 @@ def test_a_history_that_another_one_wrote_is_refused(engine: Engine, server: Val
     server.command("SADD", names.history("kept").decode(), "x")
     with pytest.raises(PublishError, match="WRONGTYPE"):
         django_ws.publish("kept", "b", wait=True)
+
+
+def test_a_password_that_the_server_does_not_ask_for_is_no_harm(server: Valkey) -> None:
+    """As a gateway has none by it: both speak to the server, or neither."""
+    url = server.url.replace("//", "//:secret@")
+    engine = Engine(PublisherConfig(project="secret", groups=GROUPS, engine=url))
+    try:
+        engine.ask([GetPresence(1, "who")], 5)
+    finally:
+        engine.close()

@@ -149,6 +149,12 @@ def parse(url: str) -> Server:
         )
     if len(path) > 1 or (kind == "cluster" and path):
         raise ValueError(f"has a path that means nothing: {parts.path!r}")
+    if kind == "cluster" and "db" in options:
+        raise ValueError("has an option that means nothing in a cluster: 'db'")
+    if kind != "single" and "@" in credentials:
+        raise ValueError(
+            f"has more than one @: a name and password go before all hosts; {_ESCAPED}"
+        )
     db = _db(path[0] if path else options.get("db", ""))
     return Server(
         kind,
