@@ -360,7 +360,11 @@ class Redis:
     def missed(self, group: str, position: Position) -> None:
         """See :class:`.heard.Ears`."""
         if group == SPREAD:
-            logger.error("what other gateways said was missed: disconnects may not be done here")
+            logger.error(
+                "what other gateways said was missed: who may stay is looked at again, but "
+                "disconnects may not be done here"
+            )
+            self._listener.missed_spreads()
         else:
             self._health.missed()
             self._published = True

@@ -631,6 +631,23 @@ def test_what_others_spread_meanwhile_is_done_when_it_is_back(
     assert bench.ears.messages == [message]
 
 
+def test_more_spreads_than_are_kept_for_a_gateway(
+    bench: RedisBench, other: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A logout is behind more messages to users than are kept: that is told."""
+    monkeypatch.setattr(link, "FIRST_DELAY", 0.5)
+    bench.cut(bench.engine)
+    bench.back()  # from now on with this delay
+    bench.cut(bench.engine)
+    other.spread(Expel(0, "7", "", "", "", 4401, "logged out"))
+    for _ in range(1000):
+        other.spread(Publish(0, "", TEXT, b"x", user="8"))
+    bench.wait_for(lambda: other._servers.idle)
+    assert bench.engine.away > 0
+    bench.wait_for(lambda: len(bench.ears.messages) == 1000)
+    assert bench.ears.missed_some == 1
+
+
 def test_many_groups_are_looked_after(bench: RedisBench, other: Redis) -> None:
     """Of a thousand groups each is healed, or told, soon after the connection is back."""
     groups = [f"{kind}-{number}" for kind in ("kept", "plain") for number in range(500)]
