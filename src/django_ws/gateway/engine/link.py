@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ...store.calls import Call
 from ...store.forms import FormError
 from .base import Failure
-from .operations import AWAY, UNKNOWN, Operation, Queue
+from .operations import AWAY, UNKNOWN, Operation, Queue, too_long
 from .resp import Error, Value, pack
 from .subscriptions import Subscriptions
 from .wire import Reply, Wire
@@ -103,6 +103,7 @@ class Link:
         self._owner = owner
         self._loop = loop
         self._state = State.DOWN
+        self._down_since = loop.time()
         self._wire: Wire | None = None
         self._queue = Queue()
         self._answers = 0  # bytes that the server may owe
@@ -117,6 +118,11 @@ class Link:
     def connected(self) -> bool:
         """Whether what is said now leaves at once."""
         return self._state is State.UP
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it has been away for longer than anybody waits."""
+        return self._state is State.DOWN and too_long(self._down_since, self._loop.time())
 
     @property
     def idle(self) -> bool:
@@ -224,6 +230,7 @@ class Link:
 
     def _end(self, wire: Wire) -> None:
         self._state = State.DOWN
+        self._down_since = self._loop.time()
         self._wire = None
         for waiting in wire.abandon():
             waiting(UNKNOWN)

@@ -122,6 +122,11 @@ class Nodes:
         """Whether a bucket is at the server of a link."""
         return self._link(bucket) is link
 
+    def hopeless(self, bucket: int) -> bool:
+        """See :attr:`.Link.hopeless`."""
+        link = self._link(bucket)
+        return link is not None and link.hopeless
+
     @property
     def all_up(self) -> bool:
         """Whether everything can be said."""

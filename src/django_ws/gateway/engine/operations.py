@@ -10,7 +10,7 @@ from ...store.calls import Call
 from .base import Failure
 from .resp import pack
 
-__all__ = ["AWAY", "BUSY", "PATIENCE", "UNKNOWN", "Operation", "Queue"]
+__all__ = ["AWAY", "BUSY", "PATIENCE", "UNKNOWN", "Operation", "Queue", "too_long"]
 
 #: Seconds that a command may wait for the server to be there.
 PATIENCE = 2.0
@@ -22,6 +22,11 @@ MAX_QUEUED_BYTES = 64 * 1024 * 1024
 AWAY = Failure("engine_away", "the engine is away")
 UNKNOWN = Failure("engine_unknown", "the engine went away before it answered")
 BUSY = Failure("engine_busy", "too much waits for the engine")
+
+
+def too_long(since: float, now: float) -> bool:
+    """Whether that is more than anybody waits for the server."""
+    return now - since > PATIENCE
 
 
 class Operation:
@@ -46,7 +51,7 @@ class Operation:
 
     def late(self, now: float) -> bool:
         """Whether it has waited for too long."""
-        return now - self.began > PATIENCE
+        return too_long(self.began, now)
 
     def pack(self) -> bytes:
         """As bytes."""

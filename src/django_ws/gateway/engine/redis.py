@@ -10,7 +10,7 @@ from typing import Any
 
 from ...group_patterns import Lookup
 from ...options import GroupConfig
-from ...store.calls import SPREADS, Calls, Found, Lease, Placed, who
+from ...store.calls import SPREADS, Call, Calls, Found, Lease, Placed, who
 from ...store.forms import Entry, FormError, read_entry
 from ...store.names import COMMON, SPREAD, Names
 from ...store.urls import Server
@@ -23,7 +23,7 @@ from .heard import PAGE_BYTES, Heard
 from .leases import Leases
 from .link import Link
 from .nodes import Nodes
-from .operations import UNKNOWN
+from .operations import AWAY, UNKNOWN
 from .resp import Value
 from .servers import Servers
 from .spreads import Spreads
@@ -160,7 +160,7 @@ class Redis:
         options = self._with_history(group)
         if options is not None:
             call = self._calls.position(group, options)
-            self._servers.call(call, partial(self._told, group, done))
+            self._ask(call, partial(self._told, group, done))
         elif group in self._heard:
             # Who joins is told when it gets what is published.
             self._servers.when_subscribed(
@@ -170,6 +170,13 @@ class Redis:
             )
         else:
             done(Position(0, ""))
+
+    def _ask(self, call: Call[Any], done: Callable[[Any], None]) -> None:
+        """Ask what a hook waits for: of them there may be many, and so none for long."""
+        if self._servers.hopeless(call.bucket):
+            done(AWAY)
+        else:
+            self._servers.call(call, done)
 
     def _told(self, group: str, done: Done[Position], outcome: Position | Failure) -> None:
         position = None if isinstance(outcome, Failure) else outcome
@@ -197,7 +204,7 @@ class Redis:
             self.position(group, lambda position: done(_nothing(position)))
         else:
             call = self._calls.history(group, options, since, limit, PAGE_BYTES)
-            self._servers.call(call, partial(self._found, group, done))
+            self._ask(call, partial(self._found, group, done))
 
     def _found(self, group: str, done: Done[Recent], outcome: Found | Failure) -> None:
         if isinstance(outcome, Failure):
@@ -230,12 +237,12 @@ class Redis:
             if isinstance(found, Failure):
                 done(found)
             else:
-                self._servers.call(self._calls.lease(), partial(living, found))
+                self._ask(self._calls.lease(), partial(living, found))
 
         def living(found: list[Present], lease: Lease | Failure) -> None:
             done(lease if isinstance(lease, Failure) else who(found, lease.live))
 
-        self._servers.call(self._calls.present(group), present)
+        self._ask(self._calls.present(group), present)
 
     # ------------------------------------------------------------------ everything else
 
@@ -247,7 +254,7 @@ class Redis:
         return self._listener.spread(message)
 
     def use_ticket(self, nonce: str, expires: float, done: Done[bool]) -> None:
-        self._servers.call(self._calls.use_ticket(nonce, expires), done)
+        self._ask(self._calls.use_ticket(nonce, expires), done)
 
     @property
     def away(self) -> float:

@@ -56,6 +56,10 @@ class Servers:
         """Whether a bucket is at the server of a link."""
         return True
 
+    def hopeless(self, bucket: int) -> bool:
+        """See :attr:`.Link.hopeless`."""
+        return self._link.hopeless
+
     @property
     def all_up(self) -> bool:
         """Whether everything can be said."""

@@ -614,6 +614,12 @@ def test_what_is_asked_while_it_is_away_fails_in_time(
     assert bench.fail(engine.history, "kept-1", None, 10) == operations.AWAY
     assert bench.fail(engine.presence, "who-1") == operations.AWAY
     assert bench.fail(engine.use_ticket, "nonce", 4e9) == operations.AWAY
+    # From then on at once, since a thousand members that come back would each hold up a hook.
+    answers: list[object] = []
+    engine.position("kept-1", answers.append)
+    engine.history("kept-1", None, 10, answers.append)
+    engine.presence("who-1", answers.append)
+    assert answers == [operations.AWAY] * 3
     # What ends connections does so at least here.
     message = Expel(0, "7", "", "", "", 4401, "logged out")
     assert bench.fail(engine.spread, message) == operations.AWAY
