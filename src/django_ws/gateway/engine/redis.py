@@ -101,7 +101,7 @@ class Redis:
         ask = self._servers.call
         self._heard = Heard(options, calls, ask, self, counters)
         self._backlog = Backlog(room, self._heard.take, self._dropped, self.read, loop)
-        self._leases = Leases(incarnation, options, calls, ask, self._heard.all)
+        self._leases = Leases(incarnation, options, calls, ask, self._heard.all, loop.time)
         self._spreads = Spreads(incarnation, calls, ask, self._apply, loop.time, counters)
         self._servers.subscribe(COMMON, self._inbox)
         self._heard.add(SPREAD, SPREADS)

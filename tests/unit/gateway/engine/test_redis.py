@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from django_ws.gateway.engine import backlog, link, operations
+from django_ws.gateway.engine import backlog, leases, link, operations
 from django_ws.gateway.engine.base import Failure
 from django_ws.gateway.engine.redis import Redis
+from django_ws.gateway.engine.wire import Wire
 from django_ws.group_patterns import lookup
 from django_ws.options import GroupConfig
 from django_ws.store.names import Names
@@ -229,6 +230,62 @@ def test_who_was_at_a_gateway_that_died_is_gone_when_its_lease_ends(
     assert present(bench, "loud-1") == ["g-1"]
     leave = heard(bench, 3)[2][1]
     assert (leave.event, leave.data) == ("leave", b'{"id":"h-1","user":"7","info":null}')
+
+
+def renew(bench: RedisBench) -> None:
+    """Let the first gateway look who lives."""
+    bench.engine._ticked = 0.0
+    bench.engine.expire()
+    ask(bench, bench.engine.position, "kept-1")
+
+
+def test_after_an_outage_nobody_counts_as_dead_who_is_on_the_way_back(
+    bench: RedisBench, other: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All leases have ended meanwhile. Else members would hear that all at other gateways leave and
+    join."""
+    monkeypatch.setattr(leases, "GRACE", 0.5)
+    bench.engine.subscribe("loud-1")
+    other.enter("loud-1", member("h-1"))
+    heard(bench, 1)
+    renew(bench)
+    back = asyncio.Event()
+    dial = other._servers._link._dial
+
+    async def later(make: Callable[[], Wire]) -> Wire:
+        await back.wait()
+        return await dial(make)
+
+    other._servers._link._dial = later
+    bench.cut(other)
+    bench.cut(bench.engine)
+    bench.now += 10
+    bench.back(bench.engine)
+    for _ in range(3):
+        renew(bench)
+    back.set()
+    bench.back()
+    ask(bench, other.position, "kept-1")
+    assert present(bench, "loud-1") == ["h-1"]
+    renew(bench)
+    heard(bench, 1)
+
+    bench.engines.remove(other)
+    other._servers.close()  # this time for good
+    bench.now += 10
+    bench.cut(bench.engine)
+    bench.back()
+    renew(bench)
+    assert present(bench, "loud-1") == []
+    heard(bench, 1)
+
+    def reaped() -> bool:
+        bench.engine._ticked = 0.0
+        bench.engine.expire()
+        return len(bench.ears.publications) == 2
+
+    bench.wait_for(reaped)
+    assert heard(bench, 2)[1][1].event == "leave"
 
 
 def test_a_gateway_that_drains_takes_its_members_along_at_once(
