@@ -120,6 +120,10 @@ class Leases:
         elif self._changed and self._held:
             self._tell()
 
+    def tell_again(self, concerns: Callable[[str], bool]) -> None:
+        """A server may have lost who is present in the groups that it concerns."""
+        self._changed.update(dict.fromkeys(key for key in self._present if concerns(key[0])))
+
     # ------------------------------------------------------------------ who lives
 
     def lost(self) -> None:

@@ -122,6 +122,11 @@ class Nodes:
         """Whether a bucket is at the server of a link."""
         return self._link(bucket) is link
 
+    def there(self, bucket: int) -> bool:
+        """Whether what is said of a bucket leaves at once."""
+        link = self._link(bucket)
+        return link is not None and link.connected
+
     def hopeless(self, bucket: int) -> bool:
         """See :attr:`.Link.hopeless`."""
         link = self._link(bucket)

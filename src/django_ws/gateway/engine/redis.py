@@ -264,7 +264,7 @@ class Redis:
         self._spreads.expire()
         self._health.report()
         now = self._loop.time()
-        if now - self._ticked < TICK or self._health.away:
+        if now - self._ticked < TICK or not self._servers.there(COMMON):
             return
         self._ticked = now
         self._leases.renew()
@@ -293,11 +293,16 @@ class Redis:
         if self._servers.all_up:
             self._health.up()
         self._ticked = self._loop.time()
+        if not self._servers.has(link, COMMON):  # the lease does not tell whether it has its data
+            self._leases.tell_again(lambda group: self._servers.has(link, self._bucket(group)))
         self._leases.renew()
         if self._servers.has(link, COMMON):
             call = self._calls.position(SPREAD, SPREADS)
             self._servers.call(call, partial(self._told, SPREAD, lambda outcome: None))
-        self._heard.reconnected(lambda group: self._servers.has(link, self._names.bucket(group)))
+        self._heard.reconnected(lambda group: self._servers.has(link, self._bucket(group)))
+
+    def _bucket(self, group: str) -> int:
+        return self._names.bucket(group)
 
     def gained(self, buckets: frozenset[int]) -> None:
         """See :class:`.nodes.Owner`."""
@@ -306,7 +311,8 @@ class Redis:
     def down(self, link: Link | None, reason: str) -> None:
         """See :class:`.link.Links`."""
         self._health.down(reason)
-        self._leases.lost()
+        if link is None or self._servers.has(link, COMMON):
+            self._leases.lost()
 
     def pushed(self, link: Link, message: list[Value]) -> None:
         """See :class:`.link.Links`."""

@@ -56,6 +56,10 @@ class Servers:
         """Whether a bucket is at the server of a link."""
         return True
 
+    def there(self, bucket: int) -> bool:
+        """Whether what is said of a bucket leaves at once."""
+        return self._link.connected
+
     def hopeless(self, bucket: int) -> bool:
         """See :attr:`.Link.hopeless`."""
         return self._link.hopeless
