@@ -24,7 +24,7 @@ from .wire import Reply, Wire
 
 __all__ = ["Link", "Links", "Owner"]
 
-#: Seconds to connect, and for a reply until the connection counts as dead.
+#: Seconds to connect, and until a connection on which nothing of a reply comes counts as dead.
 CONNECT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 3.0
 
@@ -343,7 +343,7 @@ class Link:
         wire = self._wire
         if wire is None:
             return
-        if now - wire.waits_since() > REPLY_TIMEOUT:
+        if now - wire.silent_since() > REPLY_TIMEOUT:  # large ones may take longer
             wire.abort(f"no answer within {REPLY_TIMEOUT:g} s")
         elif self._state is State.LEAVING and not wire.in_flight:
             wire.abort("it is not the one to write to")

@@ -106,13 +106,11 @@ class Wire(asyncio.Protocol):
         """Commands without a reply."""
         return len(self._waiting)
 
-    def waits_since(self) -> float:
-        """Loop time at which the oldest of these was sent; now without one."""
-        return self._waiting[0].since if self._waiting else self._loop.time()
-
     def silent_since(self) -> float:
-        """Loop time since which nothing has come though a reply is owed; now without one."""
-        return max(self.waits_since(), self._heard)
+        """Loop time since which nothing has come though one of these is owed; now without one."""
+        if not self._waiting:
+            return self._loop.time()
+        return max(self._waiting[0].since, self._heard)
 
     def abandon(self) -> list[Reply]:
         """Who waits in vain for a reply on a connection that is gone."""
