@@ -88,12 +88,16 @@ async def open_wire(
             raise NotPrimary("it is a replica")
         if server.db:
             await wire.ask("SELECT", server.db)
-        for name in scripts.__all__:
-            script = getattr(scripts, name)
-            if isinstance(script, scripts.Script):
-                await wire.ask("SCRIPT", "LOAD", script.text)
-        for probe in probes:
-            await _try(wire, probe)
+        known = [getattr(scripts, name) for name in scripts.__all__]
+        # At once, since the network may be slow.
+        await asyncio.gather(
+            *(
+                wire.ask("SCRIPT", "LOAD", script.text)
+                for script in known
+                if isinstance(script, scripts.Script)
+            ),
+            *(_try(wire, probe) for probe in probes),
+        )
     except BaseException:
         wire.abort("it did not begin well")
         raise
