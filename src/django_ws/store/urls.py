@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -57,6 +58,8 @@ class Tls(msgspec.Struct, frozen=True):
         Raises:
             OSError: A file is missing or not what it should be.
         """
+        for name in filter(None, (self.ca_certs, self.certfile, self.keyfile)):
+            Path(name).open("rb").close()  # whose errors name the file, which those of ssl do not
         context = ssl.create_default_context(cafile=self.ca_certs or None)
         context.check_hostname = self.check_hostname and self.verify
         if not self.verify:

@@ -106,3 +106,11 @@ def test_mistakes_tell_no_passwords() -> None:
         with pytest.raises(ValueError, match="e") as caught:
             parse(url)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
+def test_a_file_that_is_missing_is_named(option: str) -> None:
+    tls = parse(f"rediss://host?{option}=/nowhere/file.pem").tls
+    assert tls is not None
+    with pytest.raises(OSError, match="/nowhere/file"):
+        tls.context()
