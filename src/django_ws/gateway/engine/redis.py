@@ -86,6 +86,8 @@ class Redis:
         self._on_published = on_published
         self._on_crowded = on_crowded
         self._crowded: asyncio.TimerHandle | None = None
+        # Publications of late: of this gateway, and those that came.
+        self._said = self._came = 0
         self._incarnation = incarnation
         self._names = Names(project, server.db)
         self._calls = calls = Calls(self._names, clock)
@@ -123,14 +125,16 @@ class Redis:
         draft = Publish(0, group, opcode, data, exclude, event, json)
         call = self._calls.publish(group, self._options(group), draft)
         self._servers.call(call, partial(self._placed, done))
+        self._said += 1
         if self._crowded is None and self._load > CROWDED:
             self._on_crowded(True)
             self._wait_for_room()
 
     @property
     def _load(self) -> float:
-        # What is in the queue may be in the backlog soon.
-        return self._servers.load + self._backlog.load
+        load = self._servers.load
+        # What is in the queue may be in the backlog soon. Nobody waits for what others say, though.
+        return load + self._backlog.load if 2 * self._said >= self._came else load
 
     def _wait_for_room(self) -> None:
         if self._load > ROOMY:
@@ -263,6 +267,8 @@ class Redis:
     def expire(self) -> None:
         self._spreads.expire()
         self._health.report()
+        self._said //= 2
+        self._came //= 2
         now = self._loop.time()
         if now - self._ticked < TICK or not self._servers.there(COMMON):
             return
@@ -333,6 +339,7 @@ class Redis:
             self._counters["messages_unknown"] += 1
             logger.warning("skipped what stands in the channel of %r: %s", group, error)
             return
+        self._came += 1
         self._backlog.add(group, entry)
 
     def read(self) -> None:

@@ -549,6 +549,22 @@ def test_whoever_publishes_faster_than_the_server_takes_it_waits(
     assert bench.counters["engine_lost"] == 0
 
 
+def test_nobody_waits_for_members_to_take_what_others_publish(
+    bench: RedisBench, other: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be in vain, and for as long as they go on."""
+    monkeypatch.setattr(backlog, "MAX_WAITING", 100)
+    told: list[bool] = []
+    bench.engine._on_crowded = told.append
+    bench.engine._backlog._room = lambda: False
+    bench.engine.subscribe("plain")
+    for _ in range(80):
+        other.publish("plain", TEXT, b"x")
+    bench.wait_for(lambda: bench.engine._backlog.load > 0.7)
+    ask(bench, bench.engine.publish, "plain", TEXT, b"y")
+    assert told == []
+
+
 # ---------------------------------------------------------------- it goes away
 
 
