@@ -6,6 +6,8 @@ Each function takes what somebody wrote and returns what the program works with,
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import importlib.util
 import ipaddress
 import os
@@ -40,6 +42,9 @@ __all__ = [
     "whole",
     "worker_lost",
 ]
+
+#: As the extra ``redis`` says; others pin older ones.
+OLDEST_REDIS_PY = 6
 
 _ADDRESS = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:\[\]/]+):)?(?P<port>\d{1,5})", re.A)
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^:/]+):(?P<port>\d{1,5})", re.A)
@@ -268,6 +273,13 @@ def engine(value: object) -> str:
     parse(url)
     if importlib.util.find_spec("redis") is None:
         raise ValueError('needs redis-py: pip install "django-ws-gateway[redis]"')
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        version = importlib.metadata.version("redis")
+        if int(version.partition(".")[0]) < OLDEST_REDIS_PY:
+            raise ValueError(
+                f"needs redis-py {OLDEST_REDIS_PY} or later, not {version}: "
+                'pip install "django-ws-gateway[redis]"'
+            )
     return url
 
 

@@ -75,12 +75,12 @@ class Engine:
         """Do what nobody waits for.
 
         Raises:
-            GatewayUnavailable: The engine does not take it; after a second, or at once if that was
-                so less than a second ago.
+            GatewayUnavailable: The engine does not take it, or takes nothing more; after a second,
+                or at once if that was so less than a second ago.
         """
-        deadline = time.monotonic() + PATIENCE
         try:
             for part in _cut([self._question(message, "") for message in messages]):
+                deadline = time.monotonic() + PATIENCE  # anew, as the one before has been taken
                 self._run([call for question in part for call in question.calls], deadline)
         except PublishTimeout as error:
             raise GatewayUnavailable(str(error)) from None

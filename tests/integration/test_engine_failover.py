@@ -27,7 +27,7 @@ from django_ws.wire.messages import (
 from tests.valkey import Cluster, Sentinel, wait
 
 from ..unit.gateway.engine import contract
-from ..unit.gateway.engine.contract import GROUPS, ask, member, position, texts
+from ..unit.gateway.engine.contract import GROUPS, ask, member, position, present, texts
 from ..unit.gateway.engine.test_redis import RedisBench
 
 
@@ -56,14 +56,14 @@ class ClusterBench(RedisBench):
     def lose_memory(self) -> None:
         self.everywhere("FLUSHALL")
 
-    def group_at(self, node: int) -> str:
-        """A group with history whose keys lie at a node."""
+    def group_at(self, node: int, kind: str = "kept") -> str:
+        """A group, with history, whose keys lie at a node."""
         assert isinstance(self.engine._servers, Nodes)
         port = self.cluster.nodes[node].port
         names = Names(self.project)
         return next(
             group
-            for group in (f"kept-{number}" for number in range(10_000))
+            for group in (f"{kind}-{number}" for number in range(10_000))
             if self.engine._servers._owners[names.bucket(group)] == ("127.0.0.1", port)
         )
 
@@ -224,6 +224,30 @@ def test_a_node_fails_and_its_replica_takes_over() -> None:
         bench.wait_for(lambda: len(bench.ears.publications) >= 2, 10)
         assert texts([each for _, each, _ in bench.ears.publications]) == ["a", "b"]
         bench.wait_for(lambda: not bench.engine.away, 10)
+    finally:
+        bench.close()
+        cluster.remove()
+
+
+def test_a_node_that_has_lost_its_data_is_told_who_is_present() -> None:
+    """The leases lie at another one, and so do not tell."""
+    cluster = Cluster(2)
+    bench = ClusterBench(cluster)
+    try:
+        group = bench.group_at(0, "who")
+        bench.engine.enter(group, member("g-1"))
+        bench.wait_for(lambda: bench.engine._servers.idle)
+        assert present(bench, group) == ["g-1"]
+        cluster.nodes[0].kill()
+        bench.wait_for(lambda: bench.engine.away > 0)
+        cluster.nodes[0].start()
+        wait(lambda: all(b"state:ok" in n.command("CLUSTER", "INFO") for n in cluster.nodes))
+        bench.wait_for(lambda: not bench.engine.away, 20)
+        bench.wait_for(lambda: bench.engine._servers.idle, 10)
+        bench.engine._ticked = 0.0
+        bench.engine.expire()
+        bench.wait_for(lambda: bench.engine._servers.idle, 10)
+        assert present(bench, group) == ["g-1"]
     finally:
         bench.close()
         cluster.remove()

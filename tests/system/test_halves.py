@@ -217,6 +217,17 @@ def test_a_gateway_that_is_killed_costs_the_other_one_nothing(side_by_side):
         assert client.notes("close") == []
 
 
+def test_what_on_connect_publishes_reaches_members_at_the_other_one(side_by_side):
+    """Without an engine each gateway has to be told."""
+    first, second = side_by_side
+    with Client(second, "rooms") as member:
+        member.receive()  # its position
+        with Client(first, "rooms?greets=1") as client:
+            client.receive()
+            assert client.receive() == "here I am"
+            assert member.receive() == "here I am"
+
+
 def test_a_gateway_that_stands_still_does_not_hold_up_the_other_one(side_by_side):
     first, second = side_by_side
     flooders = [RawClient(first, f"flood?who=flooder{number}") for number in range(4)]

@@ -423,6 +423,16 @@ def test_an_engine_needs_its_client(
         conf.publisher()
 
 
+def test_an_engine_needs_no_old_client(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which would only be noticed by the first publication."""
+    settings.DJANGO_WS = {"ENGINE": ENGINE, "PROJECT": "shop"}
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "5.2.1")
+    with pytest.raises(ImproperlyConfigured, match=r"redis-py 6 or later, not 5\.2\.1"):
+        conf.load({})
+
+
 def test_projects_that_share_an_engine_need_names(settings: LazySettings) -> None:
     settings.DJANGO_WS = {"ENGINE": ENGINE}
     assert [problem.id for problem in conf.problems({})] == ["W011"]

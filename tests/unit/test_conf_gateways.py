@@ -40,6 +40,26 @@ def test_what_several_gateways_need(
     assert "E018" in found  # there is no engine
 
 
+@pytest.mark.parametrize(
+    ("own", "warned"),
+    [
+        ({}, True),
+        ({"GROUPS": {"a": {"presence": True}}}, False),
+        ({"SUB_SOCKET": "ipc:///a"}, False),
+        ({"ENGINE": "redis://127.0.0.1", "PROJECT": "shop"}, False),
+    ],
+)
+def test_gateways_without_an_engine_have_histories_of_their_own(
+    settings: LazySettings, own: dict[str, object], warned: bool
+) -> None:
+    settings.DJANGO_WS = {
+        "SUB_SOCKET": "ipc:///a,ipc:///b",
+        "GROUPS": {"room-*": {"history_size": 10}},
+        **own,
+    }
+    assert ("W013" in {problem.id for problem in conf.problems({})}) == warned
+
+
 def test_publishers_and_workers_know_all_gateways_of_the_settings(settings: LazySettings) -> None:
     settings.DJANGO_WS = {"SUB_SOCKET": "ipc:///run/sub", "GATEWAYS": 2, "PROJECT": "shop"}
     expected = ["ipc:///run/sub", "ipc:///run/sub.2"]

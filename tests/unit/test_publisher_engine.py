@@ -141,6 +141,25 @@ def test_many_threads_publish_at_once(engine: Engine) -> None:
     assert everything == list(range(everything[0], everything[0] + 800))
 
 
+def test_many_publications_have_the_time_that_they_take(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an engine that goes on taking them."""
+    monkeypatch.setattr(publisher_engine, "PATIENCE", 0.2)
+    monkeypatch.setattr(publisher_engine, "MAX_COMMANDS", 5)
+    run = engine._client.run
+
+    def slowly(calls: Sequence[Call[object]], deadline: float) -> list[object]:
+        time.sleep(0.1)
+        return run(calls, deadline)
+
+    monkeypatch.setattr(engine._client, "run", slowly)
+    django_ws.publish_many([("kept", str(number)) for number in range(20)])
+    assert [each.data for each in django_ws.history("kept").publications] == list(
+        map(str, range(15, 20))
+    )
+
+
 def test_a_child_makes_its_own_connections(engine: Engine) -> None:
     before = django_ws.position("kept")
     reading, writing = os.pipe()
@@ -301,3 +320,13 @@ def test_a_history_that_another_one_wrote_is_refused(engine: Engine, server: Val
     server.command("SADD", names.history("kept").decode(), "x")
     with pytest.raises(PublishError, match="WRONGTYPE"):
         django_ws.publish("kept", "b", wait=True)
+
+
+def test_a_password_that_the_server_does_not_ask_for_is_no_harm(server: Valkey) -> None:
+    """As a gateway has none by it: both speak to the server, or neither."""
+    url = server.url.replace("//", "//:secret@")
+    engine = Engine(PublisherConfig(project="secret", groups=GROUPS, engine=url))
+    try:
+        engine.ask([GetPresence(1, "who")], 5)
+    finally:
+        engine.close()

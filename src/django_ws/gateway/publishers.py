@@ -49,6 +49,7 @@ class Connections(Protocol):
     def find(self, user: str, key: str, group: str, conn: int, /) -> Sequence[Addressee]: ...
     def over(self, key: str, /) -> None: ...
     def recheck(self, user: str, /) -> int: ...
+    def recheck_all(self) -> None: ...
 
 
 class Requests:
@@ -146,6 +147,10 @@ class Requests:
     def missed(self, group: str, position: Position) -> None:
         """See :class:`.engine.base.Listener`."""
         self._groups.missed(group, position)
+
+    def missed_spreads(self) -> None:
+        """See :class:`.engine.base.Listener`: somebody may have logged out."""
+        self._sessions.recheck_all()
 
     def spread(self, message: Publish | Expel | Recheck) -> int:
         """See :class:`.engine.base.Listener`."""

@@ -91,6 +91,7 @@ class Replies:
         self._scheduled = False
         self._running = False
         self._closed = False
+        self._held = False
         # What is to happen behind everything that is there now, and how long that may take.
         self._afterwards: list[Callable[[], None]] = []
         self._last = 0
@@ -127,8 +128,20 @@ class Replies:
             afterwards, self._afterwards = self._afterwards, []
             for callback in afterwards:
                 callback()
-        if not done and not self._fanout.held_up:
+        idle = self._held and not self._fanout.published
+        if not done and not idle and not self._fanout.held_up:
             self.go_on()
+
+    def hold(self, held: bool) -> None:
+        """Take nothing more on, but deliver, or go on."""
+        self._held = held
+        if not held:
+            self.go_on()
+
+    @property
+    def held(self) -> bool:
+        """See :meth:`hold`."""
+        return self._held
 
     def close(self) -> None:
         """Read no more, and close the link."""
@@ -166,7 +179,7 @@ class Replies:
     def _finish(self, turn: Turn) -> bool:
         """Work off the batch at hand. False if some of it is left."""
         fanout, batch = self._fanout, self._batch
-        if not fanout.deliver(turn):
+        if not fanout.deliver(turn) or self._held:
             return False
         published = fanout.published
         while batch is not None:
@@ -179,7 +192,9 @@ class Replies:
                             session.send(message)
                     else:
                         handle(message)
-                        if published and (not fanout.deliver(turn) or fanout.held_up):
+                        if self._held or (
+                            published and (not fanout.deliver(turn) or fanout.held_up)
+                        ):
                             return False
                 batch = self._batch = None
             except Exception:

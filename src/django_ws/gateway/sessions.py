@@ -246,6 +246,12 @@ class Sessions:
             self._revalidate(session)
         return len(found)
 
+    def recheck_all(self) -> None:
+        """Let workers look whether all connections that are somebody's may stay."""
+        for session in list(self.by_conn.values()):
+            if session.user and session.live:
+                self._revalidate(session)
+
     def _look_again(self, session: Session) -> None:
         """Its user may have changed while it was let in, or between two workers."""
         newest = self._rechecked.find(session.user) if session.user else None

@@ -106,6 +106,7 @@ class Registry:
                     len(groups.deliveries.waiting) < MAX_PUBLISHED and not self.sessions.held_up
                 ),
                 on_published=self._on_room,
+                on_crowded=self._hold,
             )
         else:
             self._engine = Memory(
@@ -237,6 +238,10 @@ class Registry:
     def _on_room(self) -> None:
         if self._replies is not None:
             self._replies.go_on()
+
+    def _hold(self, held: bool) -> None:
+        if self._replies is not None:
+            self._replies.hold(held)
 
     # ------------------------------------------------------------------ workers come
 
@@ -406,7 +411,7 @@ class Registry:
         if late:
             return  # it was this process that paused; what the workers said is still to be read
         for worker in list(self._workers.values()):
-            if self.sessions.held_up:
+            if self.sessions.held_up or (self._replies is not None and self._replies.held):
                 worker.heard += LOOK  # we do not listen
             silent = now - worker.heard
             if worker.health is Health.JOINING:

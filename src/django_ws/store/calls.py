@@ -18,7 +18,7 @@ from .forms import Entry, Spread, encode_spread, head, payload, present, read_en
 from .names import COMMON, SPREAD, Names
 from .scripts import Script
 
-__all__ = ["LEASE", "SPREADS", "Call", "Calls", "Found", "Lease", "Placed", "who"]
+__all__ = ["LEASE", "SPREADS", "Call", "Calls", "Found", "Lease", "Part", "Placed", "who"]
 
 T = TypeVar("T")
 
@@ -38,8 +38,9 @@ EPOCH_TTL = int(2 * FOR_EVER)
 #: Seconds for which a gateway's answers wait for whoever asked.
 REPLY_TTL = 10
 
-#: Bytes of publications in one answer.
+#: Bytes of publications in one answer, and what one that says who is present mostly stays within.
 MAX_RECENT = 4 * 1024 * 1024
+PRESENT = 32 * 1024
 
 #: What is kept of what concerns all gateways, for those whose connection broke.
 SPREADS = GroupConfig(history_size=1000, history_ttl=60.0)
@@ -86,6 +87,7 @@ class Call(Generic[T]):
         parts: a script's keys and arguments, or the whole command.
         keys: how many of the parts are keys.
         read: turns the reply into the value.
+        answer: bytes of a reply that may be large, as far as that can be known.
     """
 
     bucket: int
@@ -93,6 +95,7 @@ class Call(Generic[T]):
     parts: tuple[Part, ...]
     keys: int
     read: Callable[[Any], T]
+    answer: int = 0
 
     def command(self, *, in_full: bool = False) -> tuple[Part, ...]:
         """What is sent.
@@ -120,6 +123,14 @@ class Calls:
 
     def _now(self) -> bytes:
         return b"" if self._clock is None else b"%d" % round(self._clock() * 1e6)
+
+    def probes(self, incarnation: str) -> list[tuple[Part, ...]]:
+        """Commands that do no harm, and tell whether a gateway may use our keys and channels."""
+        names = self.names
+        return [
+            ("PEXPIRE", names.live(), _milliseconds(OFFSET_TTL)),
+            ("SPUBLISH", names.inbox(incarnation), b""),
+        ]
 
     # ------------------------------------------------------------------ publications
 
@@ -155,9 +166,18 @@ class Calls:
         return self._of_group(scripts.POSITION, group, options, _read_position)
 
     def history(
-        self, group: str, options: GroupConfig, since: Position | None, limit: int
+        self,
+        group: str,
+        options: GroupConfig,
+        since: Position | None,
+        limit: int,
+        room: int = MAX_RECENT,
     ) -> Call[Found]:
-        """What was published in a group with history; see :meth:`.Engine.history`."""
+        """What was published in a group with history; see :meth:`.Engine.history`.
+
+        Args:
+            room: bytes of publications at most, if one alone is not larger.
+        """
         return self._of_group(
             scripts.HISTORY,
             group,
@@ -167,7 +187,8 @@ class Calls:
             b"" if since is None else since.offset,
             "" if since is None else since.epoch,
             max(0, limit),
-            MAX_RECENT,
+            room,
+            answer=room,
         )
 
     def _of_group(
@@ -178,6 +199,7 @@ class Calls:
         read: Callable[[Any], T],
         *arguments: Part,
         channel: bool = False,
+        answer: int = 0,
     ) -> Call[T]:
         names = self.names
         bucket = names.bucket(group)
@@ -186,7 +208,7 @@ class Calls:
             keys.append(names.channel(group))
         keep = _milliseconds(_ttl(options) + OFFSET_TTL)
         parts = (*keys, self._now(), secrets.token_hex(8), keep, EPOCH_TTL, *arguments)
-        return Call(bucket, script, parts, len(keys), read)
+        return Call(bucket, script, parts, len(keys), read, answer)
 
     def renew(self, group: str, epoch: str, offset: int, micros: int) -> Call[bool]:
         """Another epoch, if a publication that was heard is not there any more though it should be.
@@ -242,7 +264,7 @@ class Calls:
     def present(self, group: str) -> Call[list[Present]]:
         """Who is in a group, also those of gateways that have died; see :func:`who`."""
         key = self.names.present(group)
-        return Call(self.names.bucket(group), None, ("HGETALL", key), 1, _read_present)
+        return Call(self.names.bucket(group), None, ("HGETALL", key), 1, _read_present, PRESENT)
 
     def lease(self, incarnation: str = "") -> Call[Lease]:
         """Which gateways there are; one that gives its name is one for :data:`LEASE` seconds."""

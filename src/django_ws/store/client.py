@@ -272,7 +272,8 @@ def _reply(connection: ConnectionInterface, deadline: float) -> Any:
 
 def _options(server: Server, patience: float) -> dict[str, Any]:
     return {
-        "username": server.username or None,
+        # As the gateway says it, so that a server takes or refuses both.
+        "username": server.username or ("default" if server.password else None),
         "password": server.password or None,
         "socket_timeout": patience,
         "socket_connect_timeout": patience,

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -57,6 +58,8 @@ class Tls(msgspec.Struct, frozen=True):
         Raises:
             OSError: A file is missing or not what it should be.
         """
+        for name in filter(None, (self.ca_certs, self.certfile, self.keyfile)):
+            Path(name).open("rb").close()  # whose errors name the file, which those of ssl do not
         context = ssl.create_default_context(cafile=self.ca_certs or None)
         context.check_hostname = self.check_hostname and self.verify
         if not self.verify:
@@ -149,6 +152,12 @@ def parse(url: str) -> Server:
         )
     if len(path) > 1 or (kind == "cluster" and path):
         raise ValueError(f"has a path that means nothing: {parts.path!r}")
+    if kind == "cluster" and "db" in options:
+        raise ValueError("has an option that means nothing in a cluster: 'db'")
+    if kind != "single" and "@" in credentials:
+        raise ValueError(
+            f"has more than one @: a name and password go before all hosts; {_ESCAPED}"
+        )
     db = _db(path[0] if path else options.get("db", ""))
     return Server(
         kind,

@@ -156,6 +156,9 @@ class LocalGateway:
             peer.changed = True
         return len(found)
 
+    def recheck_all(self) -> None:
+        """Nothing is missed here."""
+
     # ------------------------------------------------------------------ what is published
 
     def send(self, messages: Sequence[PublisherMessage]) -> None:

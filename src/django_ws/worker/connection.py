@@ -93,6 +93,9 @@ class Runner(Protocol):
     def publish(self, link: Link, message: GroupSend) -> None:
         """Hand a publication to every gateway; ``link`` is the one of the connection."""
 
+    def publish_elsewhere(self, link: Link, message: GroupSend) -> None:
+        """The same, but without that of the connection, which gets it by itself."""
+
     def has_history(self, group: str) -> bool:
         """Whether publications of a group have offsets."""
 
@@ -602,6 +605,9 @@ class WorkerConnection:
             # Other threads may be sending, and nothing may overtake what they sent before.
             buffer, self._buffer = self._buffer or [], None
             self.link.append(Accept(self.conn, self.subprotocol or "", user, session), *buffer)
+        for message in buffer:
+            if isinstance(message, GroupSend):
+                self.executor.publish_elsewhere(self.link, message)
 
     def identify(self, user: str, session: str) -> None:
         """Tell the gateway whose connection it is, if that has changed with a hook."""

@@ -276,6 +276,8 @@ class Rooms(WebSocketHandler):
         since = self.request.GET.get("since")
         position = self.join("room", since=json.loads(since) if since else None)
         self.send(json.dumps(position))
+        if self.request.GET.get("greets"):
+            self.publish("room", "here I am")
 
     def on_message(self, message):
         if message == "commit":

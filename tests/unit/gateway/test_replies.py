@@ -95,6 +95,27 @@ def test_own_messages_and_those_of_groups_stay_in_order(world: World) -> None:
         assert len(numbers) == 200 or index == 7
 
 
+def test_while_it_is_held_it_delivers_and_takes_nothing_on(world: World) -> None:
+    """Also in the middle of a batch, and a worker that has died meanwhile is heard to the end."""
+    replies = world.registry._replies
+    assert replies is not None
+    worker = world.worker()
+    connections = members(world, worker, 30)
+    queue(worker, GroupSend("g", TEXT, bytes(100_000)), *(Join(1, f"g{n}") for n in range(3)))
+    queue(worker, Send(1, TEXT, b"after"))
+    begin(world)
+    assert 0 < delivered(connections) < 30
+    replies.hold(True)
+    world.loop.run()
+    assert delivered(connections) == 30
+    world.registry.worker_died("w1")
+    assert world.registry.workers == 1
+    replies.hold(False)
+    world.loop.run()
+    assert connections[0][1].got[-1] == b"after"
+    assert world.registry.workers == 0
+
+
 def test_what_a_worker_said_before_its_end_counts_in_later_turns(world: World) -> None:
     worker = world.worker()
     connections = members(world, worker, 40)

@@ -109,3 +109,14 @@ def test_who_is_being_closed_is_not_looked_at(world: World) -> None:
     worker.take()
     publisher(world, Recheck(0, "7"))
     assert looked_at(worker) == []
+
+
+def test_where_logouts_may_have_been_missed_all_are_looked_at(world: World) -> None:
+    """An engine keeps a bounded number of them for a gateway whose connection broke."""
+    worker = world.worker()
+    first, _ = world.connection(worker, user="7", key="a")
+    second, _ = world.connection(worker, user="8", key="b")
+    world.connection(worker)  # nobody's
+    worker.take()
+    world.registry.sessions.recheck_all()
+    assert looked_at(worker) == [first.conn, second.conn]

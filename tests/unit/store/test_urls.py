@@ -63,6 +63,8 @@ def test_a_server(url: str, expected: Server) -> None:
         ("unix://", "must begin with"),
         ("redis+sentinel://one", "must name the service"),
         ("redis+cluster://one/1", "means nothing"),
+        ("redis+cluster://one?db=1", "means nothing in a cluster"),
+        ("redis+cluster://me:x@one,me:x@two", "more than one @"),
         ("redis://host#1", "means nothing"),
         ("redis://host:6379:6379", "where host:port belongs"),
     ],
@@ -99,7 +101,16 @@ def test_mistakes_tell_no_passwords() -> None:
         "redis://:secret\u2100@host",
         "redis://:[secret@host",
         "unix://:secret/x@/run/v",
+        "redis+cluster://me:secret@one,me:secret@two",
     ):
         with pytest.raises(ValueError, match="e") as caught:
             parse(url)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
+def test_a_file_that_is_missing_is_named(option: str) -> None:
+    tls = parse(f"rediss://host?{option}=/nowhere/file.pem").tls
+    assert tls is not None
+    with pytest.raises(OSError, match="/nowhere/file"):
+        tls.context()

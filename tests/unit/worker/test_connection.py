@@ -38,6 +38,9 @@ class Runner:
     stopping = False
     shared = False
 
+    def __init__(self) -> None:
+        self.elsewhere: list[GroupSend] = []
+
     def enter(self, link: Any) -> None:
         raise AssertionError
 
@@ -61,6 +64,9 @@ class Runner:
 
     def publish(self, link: Any, message: GroupSend) -> None:
         link.put(message)
+
+    def publish_elsewhere(self, link: Any, message: GroupSend) -> None:
+        self.elsewhere.append(message)
 
 
 @pytest.fixture
@@ -290,3 +296,24 @@ def test_a_plain_client_has_no_auth_and_takes_events_as_json(
 def test_the_first_message_is_the_first_once(connection: WorkerConnection) -> None:
     assert connection.first()
     assert not connection.first()
+
+
+def test_what_on_connect_publishes_reaches_the_other_gateways(
+    source: Source, connection: WorkerConnection
+) -> None:
+    """Once it has said yes; without an engine each gateway has to be told."""
+    runner = connection.executor
+    assert isinstance(runner, Runner)
+    connection.decide()
+    connection.publish(Publish(0, "room", TEXT, b"hello"), True, None)
+    connection.send("x")
+    assert runner.elsewhere == []
+    connection.accept("", "")
+    assert runner.elsewhere == [GroupSend("room", TEXT, b"hello")]
+    source.link.flush()
+    (batch,) = source.socket.batches
+    assert batch.messages == [
+        Accept(1, "", "", ""),
+        GroupSend("room", TEXT, b"hello"),
+        Send(1, TEXT, b"x"),
+    ]

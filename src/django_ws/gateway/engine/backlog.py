@@ -53,6 +53,11 @@ class Backlog:
         """Whether what comes now is handed on at once."""
         return not self._waiting and self._room()
 
+    @property
+    def load(self) -> float:
+        """How full it is, from 0 to 1."""
+        return max(len(self._waiting) / MAX_WAITING, self._bytes / MAX_BYTES)
+
     def add(self, group: str, entry: Entry) -> None:
         """Hand a publication on, when it is due."""
         if self.room:

@@ -61,6 +61,9 @@ class Listener(Protocol):
     def spread(self, message: Publish | Expel | Recheck) -> int:
         """What concerns connections wherever they are; returns to how many here it applied."""
 
+    def missed_spreads(self) -> None:
+        """Some of that is missing here, and cannot be had any more."""
+
 
 class Engine(Protocol):
     """Publications, histories and presence of all groups.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...store import scripts
+from ...store.calls import Part
 from ...store.urls import Server
 from .resp import Error
 from .wire import Wire
@@ -16,39 +17,60 @@ __all__ = ["NotPrimary", "dial", "open_wire"]
 OLDEST = {"redis": 7, "valkey": 7}
 TOO_OLD = "is too old: Redis 7 or Valkey 8 is needed"
 
+#: Seconds for one Sentinel: it may be on the machine that has failed, and others know.
+SENTINEL_TIMEOUT = 0.5
+
 MakeWire = Callable[[], Wire]
+
+#: Commands that a server is to allow; what else it says to them does not matter.
+Probes = Sequence[tuple[Part, ...]]
 
 
 class NotPrimary(ConnectionError):
     """What was reached is no server to write to (any more)."""
 
 
-async def dial(server: Server, make: MakeWire) -> Wire:
+async def dial(server: Server, make: MakeWire, probes: Probes = ()) -> Wire:
     """Connect to a single server, or to the one that Sentinels name.
+
+    Args:
+        probes: see :func:`open_wire`.
 
     Raises:
         OSError, Error: It cannot be reached, or refuses.
     """
     if server.kind != "sentinel":
         address = server.addresses[0] if server.addresses else None
-        return await open_wire(server, address, make)
+        return await open_wire(server, address, make, probes)
     trouble: Exception = ConnectionError("no Sentinel")
     for sentinel in server.addresses:
         try:
-            address = await _ask_sentinel(server, sentinel)
-            return await open_wire(server, address, make)
+            try:
+                async with asyncio.timeout(SENTINEL_TIMEOUT):
+                    address = await _ask_sentinel(server, sentinel)
+            except TimeoutError:
+                trouble = ConnectionError("the Sentinel at {}:{} does not answer".format(*sentinel))
+                continue
+            return await open_wire(server, address, make, probes)
         except (OSError, Error) as error:
             trouble = error
     raise trouble
 
 
 async def open_wire(
-    server: Server, address: tuple[str, int] | None, make: MakeWire, *, any_role: bool = False
+    server: Server,
+    address: tuple[str, int] | None,
+    make: MakeWire,
+    probes: Probes = (),
+    *,
+    any_role: bool = False,
 ) -> Wire:
     """Connect to one server, and say who we are.
 
     Args:
         address: host and port; ``None`` for the Unix socket.
+        probes: what it has to allow: a user without our keys and channels would else seem to be
+            well, and get nothing.
         any_role: only to ask, so a replica will do.
 
     Raises:
@@ -66,14 +88,29 @@ async def open_wire(
             raise NotPrimary("it is a replica")
         if server.db:
             await wire.ask("SELECT", server.db)
-        for name in scripts.__all__:
-            script = getattr(scripts, name)
-            if isinstance(script, scripts.Script):
-                await wire.ask("SCRIPT", "LOAD", script.text)
+        known = [getattr(scripts, name) for name in scripts.__all__]
+        # At once, since the network may be slow.
+        await asyncio.gather(
+            *(
+                wire.ask("SCRIPT", "LOAD", script.text)
+                for script in known
+                if isinstance(script, scripts.Script)
+            ),
+            *(_try(wire, probe) for probe in probes),
+        )
     except BaseException:
         wire.abort("it did not begin well")
         raise
     return wire
+
+
+async def _try(wire: Wire, probe: tuple[Part, ...]) -> None:
+    try:
+        await wire.ask(*probe)
+    except Error as error:
+        if error.code == "NOPERM":
+            needed = "its user needs ~django_ws:*, &django_ws:* and +@all"
+            raise ConnectionError(f"{error}: {needed}") from None
 
 
 async def _connect(server: Server, address: tuple[str, int] | None, make: MakeWire) -> Wire:

@@ -20,7 +20,7 @@ from ...wire.messages import Position
 from ..counters import Counters
 from .base import Failure
 
-__all__ = ["Ask", "Heard"]
+__all__ = ["PAGE_BYTES", "Ask", "Heard"]
 
 #: Sends a command of a group's bucket.
 Ask = Callable[[Call[Any], Callable[[Any], None]], None]
@@ -32,8 +32,9 @@ MAX_HELD = 1000
 #: Where groups without history are.
 NOWHERE = Position(0, "")
 
-#: Publications in one answer, and groups that are asked about at a time.
+#: Publications in one answer and their bytes, and groups that are asked about at a time.
 PAGE = 1000
+PAGE_BYTES = 1024 * 1024
 MAX_HEALING = 100
 
 #: How often a group is looked after whose history the server has and does not tell, since
@@ -259,7 +260,7 @@ class Heard:
     def _read_on(self, group: str, state: _Group) -> None:
         since = Position(state.offset, state.epoch)
         self._healing += 1
-        call = self._calls.history(group, state.options, since, PAGE)
+        call = self._calls.history(group, state.options, since, PAGE, PAGE_BYTES)
         self._ask(call, partial(self._found, group, state))
 
     def _found(self, group: str, state: _Group, found: Found | Failure) -> None:

@@ -20,6 +20,10 @@ from .heard import Ask
 
 __all__ = ["Leases"]
 
+#: Seconds after a loss of the connection until anybody counts as dead: all may have lost theirs for
+#: longer than a lease, and are on their way back.
+GRACE = 5.0
+
 #: Changes of presence on their way at a time.
 MAX_CHANGES = 5_000
 
@@ -31,6 +35,7 @@ class Leases:
         incarnation: this gateway's.
         options: finds whether presence is kept.
         groups: those that are subscribed to.
+        now: loop time.
     """
 
     def __init__(
@@ -40,12 +45,14 @@ class Leases:
         calls: Calls,
         ask: Ask,
         groups: Callable[[], list[str]],
+        now: Callable[[], float],
     ) -> None:
         self._incarnation = incarnation
         self._options = options
         self._calls = calls
         self._ask = ask
         self._groups = groups
+        self._now = now
         self._present: dict[tuple[str, str], Present] = {}
         # What the server does not know yet, in order; bounded by who is or was present.
         self._changed: dict[tuple[str, str], None] = {}
@@ -59,6 +66,7 @@ class Leases:
         self._reaping: dict[tuple[str, str], None] = {}
         self._held = False
         self._asking = False
+        self._lost = float("-inf")  # when the connection was not there; loop time
 
     # ------------------------------------------------------------------ who is here
 
@@ -112,11 +120,16 @@ class Leases:
         elif self._changed and self._held:
             self._tell()
 
+    def tell_again(self, concerns: Callable[[str], bool]) -> None:
+        """A server may have lost who is present in the groups that it concerns."""
+        self._changed.update(dict.fromkeys(key for key in self._present if concerns(key[0])))
+
     # ------------------------------------------------------------------ who lives
 
     def lost(self) -> None:
         """The connection is gone."""
         self._held = self._asking = False
+        self._lost = self._now()
 
     def renew(self) -> None:
         """To be called each second, and at once with a new connection."""
@@ -136,8 +149,13 @@ class Leases:
         suspects, self._suspects = self._suspects, {}
         for incarnation in died:
             suspects[incarnation] = set(self._groups())
+        early = self._now() - self._lost <= GRACE
         for incarnation, groups in suspects.items():
-            if incarnation not in outcome.live:
+            if incarnation in outcome.live:
+                continue
+            if early:
+                self._suspects[incarnation] = groups
+            else:
                 self._reaping.update(dict.fromkeys((incarnation, group) for group in groups))
         self._tell()
         self._reap()

@@ -17,23 +17,29 @@ from typing import Any, Protocol
 from ...store.calls import Call
 from ...store.forms import FormError
 from .base import Failure
-from .operations import AWAY, UNKNOWN, Operation, Queue
+from .operations import AWAY, UNKNOWN, Operation, Queue, too_long
 from .resp import Error, Value, pack
 from .subscriptions import Subscriptions
 from .wire import Reply, Wire
 
 __all__ = ["Link", "Links", "Owner"]
 
-#: Seconds to connect, and for a reply until the connection counts as dead.
+#: Seconds to connect, and until a connection on which nothing of a reply comes counts as dead.
 CONNECT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 3.0
+
+#: Seconds in which nothing comes after which nobody is to wait until the server has taken more.
+SILENT = 0.5
 
 #: Seconds between attempts to connect: the first and the longest, each made random.
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 1.0
 
-#: Commands at most without a reply.
+#: Commands at most without a reply, and bytes of replies that may be large. A server cuts off a
+#: listener that has not read 32 MB (``client-output-buffer-limit``), replies among them, and the
+#: same would be asked of the next connection, and so for ever.
 MAX_IN_FLIGHT = 2_000
+MAX_ANSWERS = 16 * 1024 * 1024
 
 #: Seconds between looks for what has waited too long.
 LOOK = 0.25
@@ -97,8 +103,10 @@ class Link:
         self._owner = owner
         self._loop = loop
         self._state = State.DOWN
+        self._down_since = loop.time()
         self._wire: Wire | None = None
         self._queue = Queue()
+        self._answers = 0  # bytes that the server may owe
         self._subscriptions = Subscriptions()
         self._flushing = False
         self._look_timer = loop.call_later(LOOK, self._look)
@@ -112,9 +120,23 @@ class Link:
         return self._state is State.UP
 
     @property
+    def hopeless(self) -> bool:
+        """Whether it has been away for longer than anybody waits."""
+        return self._state is State.DOWN and too_long(self._down_since, self._loop.time())
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits for the server."""
         return not self._queue and (self._wire is None or not self._wire.in_flight)
+
+    @property
+    def load(self) -> float:
+        """How full the queue of a server is that takes what it can, from 0 to 1."""
+        wire = self._wire
+        if self._state is not State.UP or wire is None:
+            return 0.0
+        silent = self._loop.time() - wire.silent_since() > SILENT
+        return 0.0 if silent else self._queue.load
 
     def call(self, call: Call[Any], done: Callable[[Any], None]) -> None:
         """Send a command.
@@ -208,6 +230,7 @@ class Link:
 
     def _end(self, wire: Wire) -> None:
         self._state = State.DOWN
+        self._down_since = self._loop.time()
         self._wire = None
         for waiting in wire.abandon():
             waiting(UNKNOWN)
@@ -232,7 +255,10 @@ class Link:
         if not self._subscriptions.changed:
             room = MAX_IN_FLIGHT - wire.in_flight
             while self._queue and room > 0:
+                if self._answers and self._answers + self._queue.answer > MAX_ANSWERS:
+                    break
                 operation = self._queue.take()
+                self._answers += operation.call.answer
                 if operation.asking:
                     batch.append((b"", _ignore, b""))  # the reply to ASKING
                 batch.append((operation.pack(), partial(self._replied, operation), b""))
@@ -260,6 +286,7 @@ class Link:
             self._leave()
 
     def _replied(self, operation: Operation, value: Value | Failure) -> None:
+        self._answers -= operation.call.answer
         if self._queue:
             self._flush_soon()
         if isinstance(value, Failure):
@@ -316,7 +343,7 @@ class Link:
         wire = self._wire
         if wire is None:
             return
-        if now - wire.waits_since() > REPLY_TIMEOUT:
+        if now - wire.silent_since() > REPLY_TIMEOUT:  # large ones may take longer
             wire.abort(f"no answer within {REPLY_TIMEOUT:g} s")
         elif self._state is State.LEAVING and not wire.in_flight:
             wire.abort("it is not the one to write to")

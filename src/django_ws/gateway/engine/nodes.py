@@ -17,7 +17,7 @@ from ...store.calls import Call
 from ...store.names import BUCKETS
 from ...store.urls import Server
 from .base import Failure
-from .dialing import open_wire
+from .dialing import Probes, open_wire
 from .link import Link, Links
 from .operations import AWAY, Operation
 from .resp import Error, Value
@@ -63,10 +63,18 @@ class Nodes:
     Args:
         server: some nodes.
         owner: hears what connections tell.
+        probes: see :func:`.dialing.open_wire`.
     """
 
-    def __init__(self, server: Server, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        server: Server,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        probes: Probes = (),
+    ) -> None:
         self._server = server
+        self._probes = probes
         self._owner = owner
         self._loop = loop
         self._links: dict[Address, Link] = {}
@@ -114,6 +122,16 @@ class Nodes:
         """Whether a bucket is at the server of a link."""
         return self._link(bucket) is link
 
+    def there(self, bucket: int) -> bool:
+        """Whether what is said of a bucket leaves at once."""
+        link = self._link(bucket)
+        return link is not None and link.connected
+
+    def hopeless(self, bucket: int) -> bool:
+        """See :attr:`.Link.hopeless`."""
+        link = self._link(bucket)
+        return link is not None and link.hopeless
+
     @property
     def all_up(self) -> bool:
         """Whether everything can be said."""
@@ -123,6 +141,11 @@ class Nodes:
     def idle(self) -> bool:
         """Whether nothing waits for an answer."""
         return not self._homeless and all(link.idle for link in self._links.values())
+
+    @property
+    def load(self) -> float:
+        """See :attr:`.Link.load`; of the fullest one."""
+        return max((link.load for link in self._links.values()), default=0.0)
 
     def close(self) -> None:
         """Close all connections."""
@@ -189,7 +212,7 @@ class Nodes:
         """Go by this from now on."""
         before, self._owners = self._owners, owners
         for address in sorted({each for each in owners if each is not None} - set(self._links)):
-            dial = partial(open_wire, self._server, address)
+            dial = partial(open_wire, self._server, address, probes=self._probes)
             self._links[address] = Link(dial, self, self._loop)
         moved = [bucket for bucket in range(BUCKETS) if before[bucket] != owners[bucket]]
         for bucket in moved:

@@ -10,7 +10,7 @@ from ...store.calls import Call
 from .base import Failure
 from .resp import pack
 
-__all__ = ["AWAY", "BUSY", "PATIENCE", "UNKNOWN", "Operation", "Queue"]
+__all__ = ["AWAY", "BUSY", "PATIENCE", "UNKNOWN", "Operation", "Queue", "too_long"]
 
 #: Seconds that a command may wait for the server to be there.
 PATIENCE = 2.0
@@ -22,6 +22,11 @@ MAX_QUEUED_BYTES = 64 * 1024 * 1024
 AWAY = Failure("engine_away", "the engine is away")
 UNKNOWN = Failure("engine_unknown", "the engine went away before it answered")
 BUSY = Failure("engine_busy", "too much waits for the engine")
+
+
+def too_long(since: float, now: float) -> bool:
+    """Whether that is more than anybody waits for the server."""
+    return now - since > PATIENCE
 
 
 class Operation:
@@ -46,7 +51,7 @@ class Operation:
 
     def late(self, now: float) -> bool:
         """Whether it has waited for too long."""
-        return now - self.began > PATIENCE
+        return too_long(self.began, now)
 
     def pack(self) -> bytes:
         """As bytes."""
@@ -63,6 +68,16 @@ class Queue:
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    @property
+    def answer(self) -> int:
+        """See :attr:`.Call.answer`, of the oldest."""
+        return self._waiting[0].call.answer
+
+    @property
+    def load(self) -> float:
+        """How full it is, from 0 to 1."""
+        return max(len(self._waiting) / MAX_QUEUED, self._bytes / MAX_QUEUED_BYTES)
 
     def add(self, operation: Operation) -> None:
         """Append one; it fails if there is no room."""

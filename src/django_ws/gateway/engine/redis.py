@@ -10,7 +10,7 @@ from typing import Any
 
 from ...group_patterns import Lookup
 from ...options import GroupConfig
-from ...store.calls import SPREADS, Calls, Found, Lease, Placed, who
+from ...store.calls import SPREADS, Call, Calls, Found, Lease, Placed, who
 from ...store.forms import Entry, FormError, read_entry
 from ...store.names import COMMON, SPREAD, Names
 from ...store.urls import Server
@@ -19,11 +19,11 @@ from ..counters import Counters
 from .backlog import Backlog
 from .base import Done, Failure, Listener
 from .health import Health
-from .heard import Heard
+from .heard import PAGE_BYTES, Heard
 from .leases import Leases
 from .link import Link
 from .nodes import Nodes
-from .operations import UNKNOWN
+from .operations import AWAY, UNKNOWN
 from .resp import Value
 from .servers import Servers
 from .spreads import Spreads
@@ -37,6 +37,12 @@ TICK = 1.0
 
 #: Seconds between looks after groups that have to wait for it.
 HEAL_PAUSE = 0.02
+
+#: How full queue and backlog together may be until nothing more is taken on, seconds between
+#: looks, and how full they may be to go on.
+CROWDED = 0.5
+CROWDED_LOOK = 0.01
+ROOMY = 0.4
 
 #: Seconds in which each group that has members is kept from being forgotten.
 KEEP_ROUND = 1000.0
@@ -53,6 +59,8 @@ class Redis:
         listener: where publications go.
         room: whether members have taken nearly all that was published.
         on_published: called when something was published, once for several.
+        on_crowded: called with True when more is published than the server, or members here, take
+            at the moment, so that whoever publishes is to wait, and with False when that is over.
         clock: seconds since the epoch, for tests; ``None`` for the server's own.
     """
 
@@ -68,6 +76,7 @@ class Redis:
         counters: Counters,
         room: Callable[[], bool] = lambda: True,
         on_published: Callable[[], None] = lambda: None,
+        on_crowded: Callable[[bool], None] = lambda crowded: None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._options = options
@@ -75,6 +84,10 @@ class Redis:
         self._loop = loop
         self._counters = counters
         self._on_published = on_published
+        self._on_crowded = on_crowded
+        self._crowded: asyncio.TimerHandle | None = None
+        # Publications of late: of this gateway, and those that came.
+        self._said = self._came = 0
         self._incarnation = incarnation
         self._names = Names(project, server.db)
         self._calls = calls = Calls(self._names, clock)
@@ -84,11 +97,13 @@ class Redis:
         self._healer: asyncio.TimerHandle | None = None
         self._ticked = loop.time()
         self._servers: Nodes | Servers
-        self._servers = (Nodes if server.kind == "cluster" else Servers)(server, self, loop)
+        self._servers = (Nodes if server.kind == "cluster" else Servers)(
+            server, self, loop, calls.probes(incarnation)
+        )
         ask = self._servers.call
         self._heard = Heard(options, calls, ask, self, counters)
         self._backlog = Backlog(room, self._heard.take, self._dropped, self.read, loop)
-        self._leases = Leases(incarnation, options, calls, ask, self._heard.all)
+        self._leases = Leases(incarnation, options, calls, ask, self._heard.all, loop.time)
         self._spreads = Spreads(incarnation, calls, ask, self._apply, loop.time, counters)
         self._servers.subscribe(COMMON, self._inbox)
         self._heard.add(SPREAD, SPREADS)
@@ -110,6 +125,23 @@ class Redis:
         draft = Publish(0, group, opcode, data, exclude, event, json)
         call = self._calls.publish(group, self._options(group), draft)
         self._servers.call(call, partial(self._placed, done))
+        self._said += 1
+        if self._crowded is None and self._load > CROWDED:
+            self._on_crowded(True)
+            self._wait_for_room()
+
+    @property
+    def _load(self) -> float:
+        load = self._servers.load
+        # What is in the queue may be in the backlog soon. Nobody waits for what others say, though.
+        return load + self._backlog.load if 2 * self._said >= self._came else load
+
+    def _wait_for_room(self) -> None:
+        if self._load > ROOMY:
+            self._crowded = self._loop.call_later(CROWDED_LOOK, self._wait_for_room)
+        else:
+            self._crowded = None
+            self._on_crowded(False)
 
     def _placed(self, done: Done[Position] | None, outcome: Placed | Failure) -> None:
         if isinstance(outcome, Failure):
@@ -132,7 +164,7 @@ class Redis:
         options = self._with_history(group)
         if options is not None:
             call = self._calls.position(group, options)
-            self._servers.call(call, partial(self._told, group, done))
+            self._ask(call, partial(self._told, group, done))
         elif group in self._heard:
             # Who joins is told when it gets what is published.
             self._servers.when_subscribed(
@@ -142,6 +174,13 @@ class Redis:
             )
         else:
             done(Position(0, ""))
+
+    def _ask(self, call: Call[Any], done: Callable[[Any], None]) -> None:
+        """Ask what a hook waits for: of them there may be many, and so none for long."""
+        if self._servers.hopeless(call.bucket):
+            done(AWAY)
+        else:
+            self._servers.call(call, done)
 
     def _told(self, group: str, done: Done[Position], outcome: Position | Failure) -> None:
         position = None if isinstance(outcome, Failure) else outcome
@@ -168,8 +207,8 @@ class Redis:
         if options is None:
             self.position(group, lambda position: done(_nothing(position)))
         else:
-            call = self._calls.history(group, options, since, limit)
-            self._servers.call(call, partial(self._found, group, done))
+            call = self._calls.history(group, options, since, limit, PAGE_BYTES)
+            self._ask(call, partial(self._found, group, done))
 
     def _found(self, group: str, done: Done[Recent], outcome: Found | Failure) -> None:
         if isinstance(outcome, Failure):
@@ -202,12 +241,12 @@ class Redis:
             if isinstance(found, Failure):
                 done(found)
             else:
-                self._servers.call(self._calls.lease(), partial(living, found))
+                self._ask(self._calls.lease(), partial(living, found))
 
         def living(found: list[Present], lease: Lease | Failure) -> None:
             done(lease if isinstance(lease, Failure) else who(found, lease.live))
 
-        self._servers.call(self._calls.present(group), present)
+        self._ask(self._calls.present(group), present)
 
     # ------------------------------------------------------------------ everything else
 
@@ -219,7 +258,7 @@ class Redis:
         return self._listener.spread(message)
 
     def use_ticket(self, nonce: str, expires: float, done: Done[bool]) -> None:
-        self._servers.call(self._calls.use_ticket(nonce, expires), done)
+        self._ask(self._calls.use_ticket(nonce, expires), done)
 
     @property
     def away(self) -> float:
@@ -228,8 +267,10 @@ class Redis:
     def expire(self) -> None:
         self._spreads.expire()
         self._health.report()
+        self._said //= 2
+        self._came //= 2
         now = self._loop.time()
-        if now - self._ticked < TICK or self._health.away:
+        if now - self._ticked < TICK or not self._servers.there(COMMON):
             return
         self._ticked = now
         self._leases.renew()
@@ -246,8 +287,9 @@ class Redis:
 
     def close(self) -> None:
         self._backlog.close()
-        if self._healer is not None:
-            self._healer.cancel()
+        for timer in (self._healer, self._crowded):
+            if timer is not None:
+                timer.cancel()
         self._servers.close()
 
     # ------------------------------------------------------------------ of the connections
@@ -257,11 +299,16 @@ class Redis:
         if self._servers.all_up:
             self._health.up()
         self._ticked = self._loop.time()
+        if not self._servers.has(link, COMMON):  # the lease does not tell whether it has its data
+            self._leases.tell_again(lambda group: self._servers.has(link, self._bucket(group)))
         self._leases.renew()
         if self._servers.has(link, COMMON):
             call = self._calls.position(SPREAD, SPREADS)
             self._servers.call(call, partial(self._told, SPREAD, lambda outcome: None))
-        self._heard.reconnected(lambda group: self._servers.has(link, self._names.bucket(group)))
+        self._heard.reconnected(lambda group: self._servers.has(link, self._bucket(group)))
+
+    def _bucket(self, group: str) -> int:
+        return self._names.bucket(group)
 
     def gained(self, buckets: frozenset[int]) -> None:
         """See :class:`.nodes.Owner`."""
@@ -270,7 +317,8 @@ class Redis:
     def down(self, link: Link | None, reason: str) -> None:
         """See :class:`.link.Links`."""
         self._health.down(reason)
-        self._leases.lost()
+        if link is None or self._servers.has(link, COMMON):
+            self._leases.lost()
 
     def pushed(self, link: Link, message: list[Value]) -> None:
         """See :class:`.link.Links`."""
@@ -291,6 +339,7 @@ class Redis:
             self._counters["messages_unknown"] += 1
             logger.warning("skipped what stands in the channel of %r: %s", group, error)
             return
+        self._came += 1
         self._backlog.add(group, entry)
 
     def read(self) -> None:
@@ -331,7 +380,11 @@ class Redis:
     def missed(self, group: str, position: Position) -> None:
         """See :class:`.heard.Ears`."""
         if group == SPREAD:
-            logger.error("what other gateways said was missed: disconnects may not be done here")
+            logger.error(
+                "what other gateways said was missed: who may stay is looked at again, but "
+                "disconnects may not be done here"
+            )
+            self._listener.missed_spreads()
         else:
             self._health.missed()
             self._published = True

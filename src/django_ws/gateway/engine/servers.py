@@ -10,7 +10,7 @@ from typing import Any
 from ...store.calls import Call
 from ...store.urls import Server
 from .base import Failure
-from .dialing import dial
+from .dialing import Probes, dial
 from .link import Link, Links
 from .operations import Operation
 from .resp import Value
@@ -23,11 +23,18 @@ class Servers:
 
     Args:
         owner: hears what connections tell.
+        probes: see :func:`.dialing.open_wire`.
     """
 
-    def __init__(self, server: Server, owner: Links, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        server: Server,
+        owner: Links,
+        loop: asyncio.AbstractEventLoop,
+        probes: Probes = (),
+    ) -> None:
         self._owner = owner
-        self._link = Link(partial(dial, server), self, loop)
+        self._link = Link(partial(dial, server, probes=probes), self, loop)
 
     def call(self, call: Call[Any], done: Callable[[Any], None]) -> None:
         """See :meth:`.Link.call`."""
@@ -49,6 +56,14 @@ class Servers:
         """Whether a bucket is at the server of a link."""
         return True
 
+    def there(self, bucket: int) -> bool:
+        """Whether what is said of a bucket leaves at once."""
+        return self._link.connected
+
+    def hopeless(self, bucket: int) -> bool:
+        """See :attr:`.Link.hopeless`."""
+        return self._link.hopeless
+
     @property
     def all_up(self) -> bool:
         """Whether everything can be said."""
@@ -58,6 +73,11 @@ class Servers:
     def idle(self) -> bool:
         """Whether nothing waits for an answer."""
         return self._link.idle
+
+    @property
+    def load(self) -> float:
+        """See :attr:`.Link.load`."""
+        return self._link.load
 
     def close(self) -> None:
         """Close all connections."""

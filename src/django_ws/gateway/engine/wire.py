@@ -59,6 +59,7 @@ class Wire(asyncio.Protocol):
         self._waiting: deque[_Waiting] = deque()  # bounded by whoever sends
         self._transport: asyncio.Transport | None = None
         self._reason = ""
+        self._heard = loop.time()
         self.writable = True
         self.lost: asyncio.Future[str] = loop.create_future()
 
@@ -105,9 +106,11 @@ class Wire(asyncio.Protocol):
         """Commands without a reply."""
         return len(self._waiting)
 
-    def waits_since(self) -> float:
-        """Loop time at which the oldest of these was sent; now without one."""
-        return self._waiting[0].since if self._waiting else self._loop.time()
+    def silent_since(self) -> float:
+        """Loop time since which nothing has come though one of these is owed; now without one."""
+        if not self._waiting:
+            return self._loop.time()
+        return max(self._waiting[0].since, self._heard)
 
     def abandon(self) -> list[Reply]:
         """Who waits in vain for a reply on a connection that is gone."""
@@ -143,6 +146,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
+        self._heard = self._loop.time()
         try:
             values = self._parser.feed(data)
             for value in values:

@@ -40,12 +40,16 @@ class Ears:
         self.messages: list[Publish | Expel] = []
         self.applies = 0
         self.gaps: list[str] = []
+        self.missed_some = 0
 
     def published(self, group: str, publication: Publication, epoch: str, exclude: str) -> None:
         self.publications.append((group, publication, exclude))
 
     def missed(self, group: str, position: Position) -> None:
         self.gaps.append(group)
+
+    def missed_spreads(self) -> None:
+        self.missed_some += 1
 
     def spread(self, message: Publish | Expel) -> int:
         self.messages.append(message)

@@ -81,3 +81,44 @@ def test_it_is_said_what_is_wrong(
     assert words in caplog.text
     assert "secret" not in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_a_sentinel_that_says_nothing_is_left_out() -> None:
+    """As that of a machine that has lost its power, maybe with the primary that they looked for."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await reader.read()
+        writer.close()
+
+    asked = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await reader.read(1000)
+            asked.set()
+        writer.close()
+
+    async def run() -> None:
+        silent = [await asyncio.start_server(say_nothing, "127.0.0.1", 0) for _ in range(2)]
+        servers = [*silent, await asyncio.start_server(serve, "127.0.0.1", 0)]
+        hosts = ",".join("{}:{}".format(*each.sockets[0].getsockname()) for each in servers)
+        engine = Redis(
+            parse(f"redis+sentinel://{hosts}/main"),
+            "project",
+            "g",
+            lookup({}),
+            Ears(),
+            loop=asyncio.get_running_loop(),
+            counters=Counter(),
+        )
+        try:
+            async with asyncio.timeout(5):
+                await asked.wait()
+        finally:
+            engine.close()
+            for each in servers:
+                each.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(run())

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from django_ws.gateway.engine import backlog, link, operations
+from django_ws.gateway.engine import backlog, leases, link, operations
 from django_ws.gateway.engine.base import Failure
 from django_ws.gateway.engine.redis import Redis
+from django_ws.gateway.engine.wire import Wire
 from django_ws.group_patterns import lookup
 from django_ws.options import GroupConfig
 from django_ws.store.names import Names
@@ -229,6 +230,62 @@ def test_who_was_at_a_gateway_that_died_is_gone_when_its_lease_ends(
     assert present(bench, "loud-1") == ["g-1"]
     leave = heard(bench, 3)[2][1]
     assert (leave.event, leave.data) == ("leave", b'{"id":"h-1","user":"7","info":null}')
+
+
+def renew(bench: RedisBench) -> None:
+    """Let the first gateway look who lives."""
+    bench.engine._ticked = 0.0
+    bench.engine.expire()
+    ask(bench, bench.engine.position, "kept-1")
+
+
+def test_after_an_outage_nobody_counts_as_dead_who_is_on_the_way_back(
+    bench: RedisBench, other: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All leases have ended meanwhile. Else members would hear that all at other gateways leave and
+    join."""
+    monkeypatch.setattr(leases, "GRACE", 0.5)
+    bench.engine.subscribe("loud-1")
+    other.enter("loud-1", member("h-1"))
+    heard(bench, 1)
+    renew(bench)
+    back = asyncio.Event()
+    dial = other._servers._link._dial
+
+    async def later(make: Callable[[], Wire]) -> Wire:
+        await back.wait()
+        return await dial(make)
+
+    other._servers._link._dial = later
+    bench.cut(other)
+    bench.cut(bench.engine)
+    bench.now += 10
+    bench.back(bench.engine)
+    for _ in range(3):
+        renew(bench)
+    back.set()
+    bench.back()
+    ask(bench, other.position, "kept-1")
+    assert present(bench, "loud-1") == ["h-1"]
+    renew(bench)
+    heard(bench, 1)
+
+    bench.engines.remove(other)
+    other._servers.close()  # this time for good
+    bench.now += 10
+    bench.cut(bench.engine)
+    bench.back()
+    renew(bench)
+    assert present(bench, "loud-1") == []
+    heard(bench, 1)
+
+    def reaped() -> bool:
+        bench.engine._ticked = 0.0
+        bench.engine.expire()
+        return len(bench.ears.publications) == 2
+
+    bench.wait_for(reaped)
+    assert heard(bench, 2)[1][1].event == "leave"
 
 
 def test_a_gateway_that_drains_takes_its_members_along_at_once(
@@ -469,6 +526,45 @@ def test_what_waits_is_bounded(bench: RedisBench, monkeypatch: pytest.MonkeyPatc
     bench.wait_for(lambda: len(answers) == 100)
 
 
+def test_whoever_publishes_faster_than_the_server_takes_it_waits(
+    bench: RedisBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is lost, neither on the way there nor on the way back."""
+    monkeypatch.setattr(operations, "MAX_QUEUED", 100)
+    monkeypatch.setattr(backlog, "MAX_WAITING", 100)
+    monkeypatch.setattr(backlog, "TURN", 10)
+    monkeypatch.setattr(link, "MAX_IN_FLIGHT", 20)
+    told: list[bool] = []
+    bench.engine._on_crowded = told.append
+    bench.engine._backlog._room = lambda: len(bench.ears.publications) % 10 != 9 or bool(told)
+    bench.engine.subscribe("plain")
+    published = 0
+    while published < 1000:
+        while published < 1000 and not (told and told[-1]):
+            bench.engine.publish("plain", TEXT, b"%d" % published)
+            published += 1
+        bench.wait_for(lambda: told[-1] is False)
+    assert texts([each for _, each, _ in heard(bench, 1000)]) == [str(n) for n in range(1000)]
+    assert told[:4] == [True, False, True, False]
+    assert bench.counters["engine_lost"] == 0
+
+
+def test_nobody_waits_for_members_to_take_what_others_publish(
+    bench: RedisBench, other: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be in vain, and for as long as they go on."""
+    monkeypatch.setattr(backlog, "MAX_WAITING", 100)
+    told: list[bool] = []
+    bench.engine._on_crowded = told.append
+    bench.engine._backlog._room = lambda: False
+    bench.engine.subscribe("plain")
+    for _ in range(80):
+        other.publish("plain", TEXT, b"x")
+    bench.wait_for(lambda: bench.engine._backlog.load > 0.7)
+    ask(bench, bench.engine.publish, "plain", TEXT, b"y")
+    assert told == []
+
+
 # ---------------------------------------------------------------- it goes away
 
 
@@ -540,6 +636,28 @@ def test_paused(lonely: RedisBench, monkeypatch: pytest.MonkeyPatch) -> None:
     heard(bench, 4)
 
 
+def test_nobody_waits_for_a_server_that_takes_nothing(
+    lonely: RedisBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "MAX_QUEUED", 100)
+    monkeypatch.setattr(link, "MAX_IN_FLIGHT", 20)
+    monkeypatch.setattr(link, "SILENT", 0.1)
+    bench = lonely
+    told: list[bool] = []
+    bench.engine._on_crowded = told.append
+    bench.server.pause()
+    try:
+        for _ in range(100):
+            bench.engine.publish("plain", TEXT, b"x")
+        bench.engine.publish("plain", TEXT, b"x")
+        bench.wait_for(lambda: told == [True, False])
+        assert bench.engine.away == 0
+        bench.engine.publish("plain", TEXT, b"x")
+        assert told == [True, False]
+    finally:
+        bench.server.resume()
+
+
 def test_full(lonely: RedisBench) -> None:
     bench = lonely
     bench.engine.subscribe("kept-1")
@@ -569,6 +687,12 @@ def test_what_is_asked_while_it_is_away_fails_in_time(
     assert bench.fail(engine.history, "kept-1", None, 10) == operations.AWAY
     assert bench.fail(engine.presence, "who-1") == operations.AWAY
     assert bench.fail(engine.use_ticket, "nonce", 4e9) == operations.AWAY
+    # From then on at once, since a thousand members that come back would each hold up a hook.
+    answers: list[object] = []
+    engine.position("kept-1", answers.append)
+    engine.history("kept-1", None, 10, answers.append)
+    engine.presence("who-1", answers.append)
+    assert answers == [operations.AWAY] * 3
     # What ends connections does so at least here.
     message = Expel(0, "7", "", "", "", 4401, "logged out")
     assert bench.fail(engine.spread, message) == operations.AWAY
@@ -584,6 +708,23 @@ def test_what_others_spread_meanwhile_is_done_when_it_is_back(
     bench.back()
     bench.wait_for(lambda: bool(bench.ears.messages))
     assert bench.ears.messages == [message]
+
+
+def test_more_spreads_than_are_kept_for_a_gateway(
+    bench: RedisBench, other: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A logout is behind more messages to users than are kept: that is told."""
+    monkeypatch.setattr(link, "FIRST_DELAY", 0.5)
+    bench.cut(bench.engine)
+    bench.back()  # from now on with this delay
+    bench.cut(bench.engine)
+    other.spread(Expel(0, "7", "", "", "", 4401, "logged out"))
+    for _ in range(1000):
+        other.spread(Publish(0, "", TEXT, b"x", user="8"))
+    bench.wait_for(lambda: other._servers.idle)
+    assert bench.engine.away > 0
+    bench.wait_for(lambda: len(bench.ears.messages) == 1000)
+    assert bench.ears.missed_some == 1
 
 
 def test_many_groups_are_looked_after(bench: RedisBench, other: Redis) -> None:
@@ -628,3 +769,28 @@ def test_a_wrong_password_is_said(own: Valkey, caplog: pytest.LogCaptureFixture)
         assert bench.engine.away == float("inf")
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize(
+    ("rights", "words"),
+    [
+        (("~*", "resetchannels"), "a channel"),  # as a server gives new users none
+        (("~shop:*", "&*"), "key"),
+        (("~django_ws:*", "&django_ws:*"), ""),
+    ],
+)
+def test_a_user_without_our_keys_and_channels_is_told_at_once(
+    own: Valkey, caplog: pytest.LogCaptureFixture, rights: tuple[str, ...], words: str
+) -> None:
+    """Else the gateway would say that it is ready, and its members would hear nothing."""
+    own.command("ACL", "SETUSER", "me", "on", ">secret", "+@all", *rights)
+    bench = RedisBench(own, own.url.replace("//", "//me:secret@"), up=not words)
+    if words:
+        bench.wait_for(lambda: "is away" in caplog.text)
+        assert f"{words}: its user needs ~django_ws:*, &django_ws:*" in caplog.text
+        assert bench.engine.away == float("inf")
+    else:
+        bench.engine.subscribe("kept-1")
+        publish(bench, "kept-1", "a")
+        heard(bench, 1)
+    bench.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Iterator
 
@@ -206,6 +208,74 @@ def test_publications_of_several_megabytes(bench: RedisBench) -> None:
     assert len(found) == 3
     bench.cut(bench.engine)
     bench.back()
+
+
+def test_more_than_the_server_keeps_for_one_listener(bench: RedisBench, other: Redis) -> None:
+    """It cuts off who has not read 32 MB, so answers are asked for as they are taken: for groups
+    that are healed, and for members that come back."""
+    groups = [f"kept-{number}" for number in range(10)]
+    for group in groups:
+        bench.engine.subscribe(group)
+    since = {group: position(bench, group) for group in groups}
+    bench.cut(bench.engine)
+    for group in groups:
+        for _ in range(5):
+            other.publish(group, TEXT, b"x" * 800_000)
+        bench.wait_for(lambda: other._servers.idle)
+    heard(bench, 50)
+    assert bench.counters["engine_away"] == 1
+    assert not bench.ears.gaps
+
+    answers: list[object] = []
+    for _ in range(5):
+        for group in groups:
+            bench.engine.history(group, since[group], 1000, answers.append)
+    bench.wait_for(lambda: len(answers) == 50, 20)
+    assert not any(isinstance(each, Failure) for each in answers)
+    assert bench.counters["engine_away"] == 1
+
+
+def test_a_large_answer_may_take_its_time(
+    bench: RedisBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a network that is slow. Else it would be asked for again, and so for ever."""
+    monkeypatch.setattr(link, "REPLY_TIMEOUT", 0.3)
+    bench.engine.subscribe("kept-1")
+    since = position(bench, "kept-1")
+    publish(bench, "kept-1", *["x" * 900_000] * 3)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate: int) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(rate // 20):
+                writer.write(data)
+                await writer.drain()
+                await asyncio.sleep(len(data) / rate)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_unix_connection(bench.server.path)
+        await asyncio.gather(carry(reader, there[1], 10**8), carry(there[0], writer, 2_000_000))
+        await asyncio.gather(there[1].wait_closed(), writer.wait_closed())
+        over.append(True)
+
+    over: list[bool] = []
+    slow = str(bench.server.directory / "slow")
+    proxy = bench.loop.run_until_complete(asyncio.start_unix_server(serve, slow))
+    bench.url = f"unix://{slow}"
+    engine = bench.make("far", Ears())
+    try:
+        answers: list[object] = []
+        for _ in range(3):
+            engine.history("kept-1", since, 10, answers.append)
+        bench.wait_for(lambda: len(answers) == 3, 10)
+        assert not any(isinstance(each, Failure) for each in answers)
+        assert bench.counters["engine_away"] == 0
+    finally:
+        bench.engines.remove(engine)
+        engine.close()
+        bench.wait_for(lambda: bool(over))
+        proxy.close()
+        bench.loop.run_until_complete(proxy.wait_closed())
 
 
 def test_a_thousand_groups_at_once(bench: RedisBench) -> None:
