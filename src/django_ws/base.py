@@ -439,9 +439,11 @@ class WebSocketHandler:
 
         Raises:
             TypeError, UnicodeEncodeError: It cannot be a group's name.
-            ValueError: ``since`` is no position.
+            ValueError: The name is empty, or ``since`` is no position.
         """
         group = _group(group)
+        if not group:
+            raise ValueError("a group's name cannot be empty")
         return self._connection.join(group, None if since is None else position_of(since))
 
     def leave(self, group: str) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
 
 from asgiref.sync import iscoroutinefunction
 from django.core.checks import CheckMessage, Error, Warning
@@ -24,6 +26,9 @@ from .base import WebSocketHandler
 from .hook_checks import hook_problems
 
 __all__ = ["check_handlers", "check_settings", "with_flags"]
+
+#: Where this package is.
+_HERE = str(Path(__file__).parent)
 
 #: The flags of the command that runs: Django calls registered checks without them.
 _flags: ContextVar[Mapping[str, object] | None] = ContextVar("django_ws_flags", default=None)
@@ -131,6 +136,9 @@ def _handler(label: str, path: str) -> Iterator[conf.Problem]:
     try:
         handler = getattr(module, name)
     except AttributeError:
+        if hasattr(module, "__path__") and find_spec(path) is not None:
+            yield _is_module(label, path)
+            return
         close = difflib.get_close_matches(name, vars(module), n=1)
         yield conf.Problem(
             "E022",
@@ -138,14 +146,28 @@ def _handler(label: str, path: str) -> Iterator[conf.Problem]:
             f"Did you mean {close[0]!r}?" if close else f"Define it in {module.__file__}.",
         )
         return
+    if inspect.ismodule(handler):
+        yield _is_module(label, path)
+        return
     if not (isinstance(handler, type) and issubclass(handler, WebSocketHandler)):
+        # What a view's decorator makes of a class is a function.
+        advice = (
+            " If it is one, its decorator is for views: take that of django_ws.auth."
+            if inspect.isfunction(handler)
+            else ""
+        )
         yield conf.Problem(
             "E023",
             f"{label}: {path} is no handler class, but {handler!r}.",
-            "Name a subclass of django_ws.base.WebSocketHandler.",
+            f"Name a subclass of django_ws.base.WebSocketHandler.{advice}",
         )
         return
     yield from _class(f"{label}: {path}", handler)
+
+
+def _is_module(label: str, path: str) -> conf.Problem:
+    hint = f"Write the name of the class, too, like {f'{path}.Chat'!r}."
+    return conf.Problem("E022", f"{label}: {path} is a module.", hint)
 
 
 def _import_problem(label: str, module_path: str, error: BaseException) -> conf.Problem:
@@ -162,11 +184,14 @@ def _import_problem(label: str, module_path: str, error: BaseException) -> conf.
     if isinstance(error, SyntaxError):
         file, line = error.filename, error.lineno
     else:
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        # Where a decorator of ours, say, was used wrongly, rather than where it noticed that.
+        theirs = [frame for frame in frames if not frame.filename.startswith(_HERE)]
+        last = (theirs or frames)[-1]
         file, line = last.filename, last.lineno
     return conf.Problem(
         "E021",
-        f"{label} cannot be imported: {type(error).__name__}: {error}",
+        f"{label} cannot be imported: {type(error).__name__}: {error}.",
         f"See {file}, line {line}.",
     )
 
@@ -186,7 +211,8 @@ def _class(label: str, handler: type[WebSocketHandler]) -> Iterator[conf.Problem
     except TypeError as error:
         yield conf.Problem(
             "E025",
-            f"{label}: instances are made without arguments, but its __init__ has a {error}.",
+            f"{label}: instances are made without arguments, but its __init__ does not take that: "
+            f"{error}.",
             "Give them defaults; what belongs to a connection is there in on_connect and on_open.",
         )
     except ValueError:

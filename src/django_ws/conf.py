@@ -23,7 +23,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from . import conf_gateways, conf_namespaces
+from . import conf_gateways, conf_groups, conf_namespaces
 from .conf_problems import Problem, nearest
 from .conf_table import OPTIONS
 from .conf_urls import Url
@@ -320,6 +320,7 @@ def _together(values: Mapping[str, Any], given: set[str]) -> Iterator[Problem]:
             "DJANGO_WS has an ENGINE, but no PROJECT.",
             "Name the project: others that share the server are told apart by that.",
         )
+    yield from conf_groups.problems(values.get("GROUPS", {}))
     yield from conf_gateways.problems(values, values.get("SUB_SOCKET", [default_sub]))
     # Every worker after the first appends a dot and its incarnation, 16 characters.
     room = MAX_IPC_PATH - 17
@@ -338,7 +339,9 @@ def _namespaces(found: list[Problem], pattern: str | None = None) -> conf_namesp
     """What ``DEFAULT_WS_HANDLERS`` says; with a pattern also what is wrong with the URLs."""
     raw = getattr(settings, "DEFAULT_WS_HANDLERS", None)
     urlconf = getattr(settings, "ROOT_URLCONF", None) or ""
-    namespaces = conf_namespaces.read(raw, found, urlconf, script_name())
+    namespaces = conf_namespaces.read(
+        raw, found, urlconf, script_name(), dir(settings) if raw is None else ()
+    )
     if pattern is not None:
         found.extend(conf_namespaces.route_problems(raw, namespaces, pattern))
     return namespaces

@@ -36,7 +36,7 @@ def problems(values: Mapping[str, Any], sub_sockets: Sequence[str]) -> Iterator[
     kept = any(each.history_size for each in values.get("GROUPS", {}).values())
     if len(sub_sockets) > 1 and number == 1 and kept and not values.get("ENGINE"):
         yield Problem(
-            "W013",
+            "W015",
             f"SUB_SOCKET names {len(sub_sockets)} gateways, but there is no ENGINE: each keeps "
             "histories of its own, so a page's position is worth nothing at another one.",
             "Give them an ENGINE, or let each browser come back to the same one, and silence this.",

@@ -5,8 +5,9 @@ Gets the setting as it was written; :mod:`.conf` reads it.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,18 +37,23 @@ class Namespaces:
     routes: list[Route] = field(default_factory=list)
 
 
-def read(raw: object, found: list[Problem], urlconf: str, prefix: str) -> Namespaces:
+def read(
+    raw: object, found: list[Problem], urlconf: str, prefix: str, others: Sequence[str] = ()
+) -> Namespaces:
     """Read the setting.
 
     Args:
         found: gets what is wrong.
         urlconf: the module that registers the project's path converters.
         prefix: of the paths of pages, like ``/app``, which may or may not stand before the URLs.
+        others: names of the project's settings, where the setting is missing.
     """
     namespaces = Namespaces()
     if not isinstance(raw, dict):
         said = "is missing" if raw is None else f"must be a dict, not {raw!r}"
-        found.append(Problem("E001", f"The setting DEFAULT_WS_HANDLERS {said}.", _EXAMPLE))
+        close = difflib.get_close_matches("DEFAULT_WS_HANDLERS", others, n=1, cutoff=0.8)
+        hint = f"There is a setting {close[0]}: is that meant?" if close else _EXAMPLE
+        found.append(Problem("E001", f"The setting DEFAULT_WS_HANDLERS {said}.", hint))
         return namespaces
     for name, entry in raw.items():
         if not isinstance(name, str) or not name:

@@ -51,7 +51,7 @@ def check_deployment(app_configs: object = None, **kwargs: object) -> list[Check
     found = [
         *_origins(gateway.allowed_origins, gateway.allow_missing_origin),
         *_encryption(gateway.host, gateway.certfile, public),
-        *_limits(gateway.limits),
+        *_limits(gateway.limits, gateway.host),
         *_endpoints([gateway.push_socket, *settings.worker.sub_sockets]),
         *_engine(gateway.engine),
     ]
@@ -90,8 +90,9 @@ def _encryption(host: str, certfile: str, public: str) -> Iterator[conf.Problem]
             "W023",
             f"The gateway listens at {host} without TLS: whoever reaches it directly sends "
             "cookies and messages that others can read.",
-            "Behind a web server that ends TLS set ADDRESS = '127.0.0.1:8888', or else CERTFILE "
-            "and KEYFILE. Where only that server can reach it, silence this.",
+            "Behind a web server that ends TLS set ADDRESS = '127.0.0.1:8888' and, since that "
+            "server is the only client then, MAX_CONNECTIONS_PER_IP = 0; or else CERTFILE and "
+            "KEYFILE. Where only that server can reach it, silence this.",
         )
     if urlsplit(public).scheme in ("ws", "http") and not _is_local(public):
         yield conf.Problem(
@@ -101,8 +102,14 @@ def _encryption(host: str, certfile: str, public: str) -> Iterator[conf.Problem]
         )
 
 
-def _limits(limits: Limits) -> Iterator[conf.Problem]:
-    off = [name.upper() for name in _LIMITS if not getattr(limits, name)]
+def _limits(limits: Limits, host: str) -> Iterator[conf.Problem]:
+    off = [
+        name.upper()
+        for name in _LIMITS
+        if not getattr(limits, name)
+        # A web server in front is the only client: addresses are its business.
+        and not (name == "max_connections_per_ip" and _is_loopback(host))
+    ]
     if off:
         yield conf.Problem(
             "W025",

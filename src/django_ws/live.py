@@ -8,7 +8,9 @@ class Order(models.Model):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from string import Formatter
 from typing import TypeVar
 
 from django.db.models import Model
@@ -45,8 +47,8 @@ def live(*groups: str, method: str = "live_message") -> Callable[[type[M]], type
             group in JSON and another one in HTML.
 
     Raises:
-        ValueError: There is no group.
-        TypeError: A group is no text; so it is with ``@live`` alone.
+        ValueError: There is no group, or one whose braces name no attribute.
+        TypeError: A group is no text; so it is with ``@live`` alone. Or it decorates no model.
         AttributeError: When the object is saved: it has no such method.
     """
     if not groups:
@@ -54,7 +56,13 @@ def live(*groups: str, method: str = "live_message") -> Callable[[type[M]], type
     if not all(isinstance(group, str) for group in groups):  # @live without an argument
         raise TypeError(f'live() takes names of groups, as @live("orders") does, not {groups[0]!r}')
 
+    for group in groups:
+        _check(group)
+
     def decorate(model: type[M]) -> type[M]:
+        if not (isinstance(model, type) and issubclass(model, Model)):
+            raise TypeError(f"live() is for models, and {model!r} is none")
+
         def saved(instance: Model, created: bool, raw: bool, using: str, **kwargs: object) -> None:
             if not raw:
                 _publish(groups, method, instance, CREATED if created else UPDATED, using)
@@ -79,6 +87,17 @@ def live(*groups: str, method: str = "live_message") -> Callable[[type[M]], type
         return model
 
     return decorate
+
+
+def _check(group: str) -> None:
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(group) if name is not None]
+    except ValueError:  # a single brace
+        names = [""]
+    if not all(re.split(r"[.\[]", name)[0].isidentifier() for name in names):
+        raise ValueError(
+            f"live(): the braces of {group!r} name no attribute, as in 'customer-{{customer_id}}'"
+        )
 
 
 class _Attributes:

@@ -290,7 +290,7 @@ class Gateways:
         endpoints = ", ".join(gateway.endpoint for gateway in self._gateways)
         return GatewayUnavailable(
             f"no gateway at {endpoints}: is run_wsserver (or run_wsgateway) running, with the same "
-            "SUB_SOCKET?"
+            "settings (SUB_SOCKET, PROJECT)?"
         )
 
 

@@ -99,7 +99,7 @@ def publish_many(
     Raises:
         Exception: As :func:`publish` does; what is wrong with one message keeps all back.
     """
-    drafts = [_draft(group, message) for group, message in messages]
+    drafts = [_draft(*_pair(each)) for each in messages]
     return outlet.publish(drafts, immediate, wait, timeout, using) if drafts else []
 
 
@@ -267,6 +267,12 @@ def _draft(
         json,
         user,
     )
+
+
+def _pair(pair: object) -> tuple[str, object]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"publish_many() takes pairs of group and message, not {pair!r}")
+    return pair[0], pair[1]
 
 
 def _group(group: str) -> str:

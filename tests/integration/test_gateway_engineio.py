@@ -247,9 +247,26 @@ def test_packets_of_an_answer_are_as_many_as_clients_take() -> None:
             server.session.client.close(1000, "")
 
         server.call(send)
-        bodies = [client.get()[1].split(b"\x1e") for _ in range(3)]
-        assert [len(body) for body in bodies] == [16, 16, 9]
+        bodies = [client.get()[1].split(b"\x1e") for _ in range(4)]
+        assert [len(body) for body in bodies] == [16, 16, 8, 1]
         assert [packet for body in bodies for packet in body] == [*sent, b"1"]
+        assert client.ended()
+
+
+def test_the_end_has_an_answer_of_its_own() -> None:
+    """socket.io-client never hands over events that come in one answer with it."""
+    with serving() as server, polled(server) as client:
+        client.send("40")
+        assert client.receive().startswith(b"40")
+        client.begin_poll()
+
+        def say_goodbye() -> None:
+            server.session.client.send(TEXT, b'42["bye"]')
+            server.session.client.close(4000, "")
+
+        server.call(say_goodbye)
+        assert client.end_poll()[1].split(b"\x1e")[-1] == b"41"
+        assert client.get() == (200, b"1")
         assert client.ended()
 
 

@@ -13,7 +13,7 @@ from django_ws.gateway.returning import Returning
 from django_ws.wire.codec import decode_handshake
 from django_ws.wire.messages import TEXT, Resumed
 from tests.integration.gateway_harness import FakeSession, Gateway, gateway, wait_until
-from tests.integration.test_gateway_engineio import Kind, kind
+from tests.integration.test_gateway_engineio import Kind, Polled, kind
 
 __all__ = ["kind"]
 
@@ -96,6 +96,8 @@ def test_the_one_who_comes_back_holds_the_session(kind: Kind) -> None:
         second = kind(server)
         assert enter(second, pid=told["pid"]) == told
         assert first.receive() == b"41"
+        if isinstance(first, Polled):
+            assert first.get() == (200, b"1")
         assert first.ended()
         assert server.session.ended == []
         send(server, b"1")

@@ -10,7 +10,7 @@ from django.conf import LazySettings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
-from django.template import Context, Template
+from django.template import Context, Template, TemplateSyntaxError
 from django.test import Client, RequestFactory
 
 from django_ws import auth, tickets
@@ -363,6 +363,8 @@ def test_the_tag_makes_a_ticket_of_the_page(ann: User, client: Client) -> None:
 
     request.user = AnonymousUser()
     assert page.render(Context({"request": request})) == ""
+    with pytest.raises(TemplateSyntaxError, match="needs the request"):
+        page.render(Context())
 
 
 def test_what_is_public() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.contrib.auth.decorators import login_required
 from django.core import checks
 from django.db import connections
 
@@ -22,6 +23,10 @@ class AsyncMixin:
 
 
 class InheritsAsync(AsyncMixin, WebSocketHandler): ...  # type: ignore[misc]
+
+
+@login_required  # that for views
+class OfAViewsDecorator(WebSocketHandler): ...
 
 
 class NeedsArgumentsMixin:
@@ -118,6 +123,32 @@ def test_handlers_setting(
     assert words in messages[0].msg
 
 
+def test_a_setting_that_looks_like_it_is_named(settings: LazySettings) -> None:
+    del settings.DEFAULT_WS_HANDLERS
+    settings.DEFAULT_WS_HANDLER = {"default": "a.B"}
+    (message,) = check_settings()
+    assert message.hint == "There is a setting DEFAULT_WS_HANDLER: is that meant?"
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["room-*", "*"], []),
+        (["room-?", "room-*"], []),
+        (["room-1", "room-[0-9]", "room-[!0-9]", "chat.*", "[]]"], []),
+        (["*", "room-*"], ["W013"]),
+        (["room-*", "room-1", "room-*-staff"], ["W013", "W013"]),
+        ([r"room-\d+"], ["W014"]),
+        (["room-<slug:room>", "room-{room}", "^room"], ["W014", "W014", "W014"]),
+    ],
+)
+def test_patterns_of_groups(
+    settings: LazySettings, patterns: list[str], expected: list[str]
+) -> None:
+    settings.DJANGO_WS = {"GROUPS": {pattern: {"presence": True} for pattern in patterns}}
+    assert ids(check_settings()) == expected
+
+
 @pytest.mark.parametrize(
     ("own", "expected", "words"),
     [
@@ -208,6 +239,9 @@ def test_a_namespace_beyond_words_needs_a_pattern_that_takes_it(
         ("tests.handlers.Ecko", "E022", "has no 'Ecko'"),
         ("tests.handlers.Any", "E023", "no handler class"),
         (f"{__name__}.instance", "E023", "no handler class"),
+        ("tests.handlers", "E022", "tests.handlers is a module"),
+        ("tests.converters", "E022", "tests.converters is a module"),
+        (f"{__name__}.OfAViewsDecorator", "E023", "no handler class"),
         (f"{__name__}.InheritsAsync", "E024", "on_message is an async def"),
         (f"{__name__}.NeedsArguments", "E025", "missing a required argument: 'room'"),
         (f"{__name__}.NeedsArgumentsOfAMixin", "E025", "missing a required argument: 'room'"),
@@ -262,6 +296,7 @@ def test_a_handler_with_optional_arguments_is_fine(settings: LazySettings) -> No
         ("\n\n1 / 0", "ZeroDivisionError: division by zero", 3),
         ("class Broken(:", "SyntaxError", 1),
         ("raise SystemExit(3)", "SystemExit: 3", 1),
+        ("from django_ws.auth import login_required\nlogin_required(print)", "for handler", 2),
     ],
 )
 def test_a_module_that_raises_is_named_with_file_and_line(

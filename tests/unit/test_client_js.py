@@ -63,7 +63,7 @@ def test_examples_of_the_docs_have_the_right_types(heading: str) -> None:
     if not (TOOLS / "tsc").exists():
         missing("typescript is not installed; scripts/build-client does it")
     page = (ROOT / "docs" / "browser.md").read_text().partition(f"## {heading}\n")[2]
-    block = r"```(?:js|html)\n(?:<script[^>]*>)?(.*?)(?:</script>\n)?```"
+    block = r"```(?:js|django)\n(?:<script[^>]*>)?(.*?)(?:</script>\n)?```"
     found = re.search(block, page, re.DOTALL)
     assert found is not None
     client = STATIC / "client.js"
@@ -72,7 +72,7 @@ def test_examples_of_the_docs_have_the_right_types(heading: str) -> None:
     # Below tests/node, where the types of others are found.
     with tempfile.TemporaryDirectory(dir=TOOLS.parents[1], prefix=".docs-") as directory:
         example = Path(directory) / "example.js"
-        text = re.sub(r"\"(django-ws|/static/.*?)\"", f'"{client}"', found[1])
+        text = re.sub(r"\"(django-ws|{% ws_client_url %})\"", f'"{client}"', found[1])
         example.write_text(text)
         globals_ = Path(directory) / "globals.d.ts"
         globals_.write_text("declare const htmx: { createWebSocket: (url: string) => WebSocket };")

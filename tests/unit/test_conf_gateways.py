@@ -57,7 +57,7 @@ def test_gateways_without_an_engine_have_histories_of_their_own(
         "GROUPS": {"room-*": {"history_size": 10}},
         **own,
     }
-    assert ("W013" in {problem.id for problem in conf.problems({})}) == warned
+    assert ("W015" in {problem.id for problem in conf.problems({})}) == warned
 
 
 def test_publishers_and_workers_know_all_gateways_of_the_settings(settings: LazySettings) -> None:

@@ -45,6 +45,9 @@ def found(settings: LazySettings, tmp_path: Path, **ours: Any) -> list[str]:
         ({"PUBLIC_URL": "ws://localhost:8888"}, []),
         ({"MESSAGE_RATE": None, "MAX_PENDING": 0}, ["W025"]),
         ({"MAX_CONNECTIONS_PER_USER": 0}, []),
+        # As docs/deployment.md has it behind a web server.
+        ({"MAX_CONNECTIONS_PER_IP": 0}, []),
+        ({"ADDRESS": "0.0.0.0:8888", "MAX_CONNECTIONS_PER_IP": 0}, ["W023", "W025"]),
         ({"SUB_SOCKET": "tcp://127.0.0.1:5000"}, ["W026"]),
         ({"PUSH_SOCKET": "ipc:///tmp/ws_push"}, ["W027"]),
         ({"ENGINE": "redis://127.0.0.1:6379/0"}, []),

@@ -158,3 +158,11 @@ def test_a_group_is_needed() -> None:
         live()
     with pytest.raises(TypeError, match="takes names of groups"):
         live(Group)  # type: ignore[arg-type]  # @live alone
+    with pytest.raises(TypeError, match="is for models"):
+        live("groups")(print)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("group", ["a-{}", "a-{0}", "a-{", "a-}"])
+def test_braces_that_name_nothing_are_refused_at_once(group: str) -> None:
+    with pytest.raises(ValueError, match="name no attribute"):
+        live(group)

@@ -138,6 +138,9 @@ def test_many_leave_together_and_in_order(outlet: FakeOutlet) -> None:
     assert publish_many([]) == []
     with pytest.raises(TypeError):
         publish_many([("room", "fine"), ("room", object())])
+    for wrong in ("room", [("room",)], {"room": "message"}):
+        with pytest.raises(TypeError, match="takes pairs of group and message"):
+            publish_many(wrong)  # type: ignore[arg-type]
     assert len(outlet.sent) == 5
 
 

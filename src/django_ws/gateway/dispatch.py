@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -36,6 +37,13 @@ from .sessions import Sessions
 from .worker import Worker
 
 __all__ = ["Dispatch", "Publishers", "Workers"]
+
+logger = logging.getLogger("django_ws.gateway")
+
+#: Foreign projects whose publications are logged as refused, each once.
+MAX_LOGGED = 20
+
+_ADVICE = 'give both the same DJANGO_WS["PROJECT"], or each project sockets of its own'
 
 
 class Publishers(Protocol):
@@ -78,6 +86,8 @@ class Dispatch:
         self._publishers = publishers
         self._answer = answer
         self._counters = counters
+        #: Foreign projects that were logged.
+        self._foreign: set[str] = set()
 
     def worker_said(self, worker: Worker, message: Said) -> None:
         """Any message but :class:`.Send`."""
@@ -136,7 +146,10 @@ class Dispatch:
 
     def from_publisher(self, identity: bytes, batch: ReplyBatch) -> Batch:
         """How a publisher's batch is worked off."""
-        serve = self._serve if batch.project == self._project else self._serve_nobody
+        serve = self._serve
+        if batch.project != self._project:
+            serve = self._serve_nobody
+            self._refuse(batch.project)
         return Batch(iter(batch.messages), {}, partial(serve, identity))
 
     def _serve(self, identity: bytes, message: Said) -> None:
@@ -147,9 +160,20 @@ class Dispatch:
         else:
             self._counters["replies_misplaced"] += 1
 
+    def _refuse(self, project: str) -> None:
+        """Say once that a project's publications go nowhere: who publishes need not ask."""
+        if project not in self._foreign and len(self._foreign) < MAX_LOGGED:
+            self._foreign.add(project)
+            logger.error(
+                "refused what the project %.100r publishes at this gateway of %r: %s",
+                project,
+                self._project,
+                _ADVICE,
+            )
+
     def _serve_nobody(self, identity: bytes, message: Said) -> None:
         """A publisher of another project."""
         self._counters["replies_misplaced"] += 1
         if isinstance(message, PublisherMessage) and message.request:
-            words = f"this gateway serves {self._project!r}"
+            words = f"this gateway serves the project {self._project!r}: {_ADVICE}"
             self._answer(identity, Failed(message.request, "wrong_project", words))

@@ -68,8 +68,16 @@ def ws_ticket(context: Context, namespace: str = "", max_age: float = 60) -> str
 
     Returns:
         Nothing for somebody who is not logged in.
+
+    Raises:
+        TemplateSyntaxError: There is no request in the context.
     """
-    request = context["request"]
+    request = context.get("request")
+    if request is None:
+        raise template.TemplateSyntaxError(
+            "{% ws_ticket %} needs the request: render the template with render(request, …), and "
+            "with django.template.context_processors.request among the context processors"
+        )
     if not request.user.is_authenticated:
         return ""
     session = getattr(request, "session", None)

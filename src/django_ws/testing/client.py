@@ -66,6 +66,8 @@ class WebSocketClient:
         raise_handler_exceptions: bool = True,
         waits: int = 1,
     ) -> None:
+        if isinstance(target, type) and not issubclass(target, WebSocketHandler):
+            raise TypeError(f"{target!r} is no subclass of WebSocketHandler")
         self.raise_handler_exceptions = raise_handler_exceptions
         self.waits = waits
         self.cookies = Client().cookies
@@ -116,6 +118,9 @@ class WebSocketClient:
         Returns:
             Whether the handshake was accepted. As with a refused view nothing is raised: look at
             :attr:`status` and :attr:`reason`. An unknown path or namespace is refused with 404.
+
+        Raises:
+            ValueError: A namespace is given, but not all the parameters of its URL.
         """
         gateway = self._place.gateway(self)
         gateway.settle()
@@ -130,6 +135,8 @@ class WebSocketClient:
             self.status, self.reason = 404, f"Not Found: {error}"
             return False
         found.kwargs.update(kwargs or {})
+        if not isinstance(target, type):
+            handshakes.check_kwargs(found)
         connection = LocalConnection(
             gateway.number(),
             gateway,

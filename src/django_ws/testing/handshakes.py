@@ -15,7 +15,7 @@ from ..base import WebSocketHandler
 from ..gateway.http.routes import Routes
 from ..wire.messages import Handshake
 
-__all__ = ["Destination", "NoDestination", "find", "handshake"]
+__all__ = ["Destination", "NoDestination", "check_kwargs", "find", "handshake"]
 
 
 class NoDestination(Exception):
@@ -63,6 +63,21 @@ def find(path: str, handler_class: type[WebSocketHandler] | None) -> Destination
             raise NoDestination(f"there is no DEFAULT_WS_HANDLERS[{namespace!r}]")
         handler_class = import_string(dotted)
     return Destination(namespace, kwargs, handler_class)
+
+
+def check_kwargs(destination: Destination) -> None:
+    """Make sure that the parameters of a namespace's own URL are there, as they are with a path.
+
+    Raises:
+        ValueError: One is missing.
+    """
+    url = conf.namespace_url(destination.namespace)
+    if url is not None and (missing := url.converters.keys() - destination.kwargs.keys()):
+        given = ", ".join(f'"{name}": …' for name in sorted(missing))
+        raise ValueError(
+            f"{destination.namespace!r} has the URL {url.text!r}: connect to a path, or with "
+            f"kwargs={{{given}}}"
+        )
 
 
 def handshake(

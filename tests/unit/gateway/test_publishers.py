@@ -228,7 +228,7 @@ def test_the_workers_of_a_user_are_asked_whether_it_may_stay(world: World) -> No
     assert worker.take() == [Revalidate(session.conn)]
 
 
-def test_another_project_is_told_so(world: World) -> None:
+def test_another_project_is_told_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
     worker = world.worker()
     session, client = world.connection(worker)
     worker.say(Join(session.conn, "g"))
@@ -237,6 +237,9 @@ def test_another_project_is_told_so(world: World) -> None:
     assert (failed.request, failed.code) == (3, "wrong_project")
     assert client.got == []
     assert world.registry.counters["replies_misplaced"] == 2
+    publisher(world, Publish(0, "g", TEXT, b"x"), project="another")
+    (record,) = caplog.records
+    assert "'another'" in record.getMessage()
 
 
 def test_a_publisher_says_nothing_that_is_a_workers_and_the_other_way_round(world: World) -> None:

@@ -108,6 +108,29 @@ def test_groups_of_the_pattern_are_kwargs(settings: LazySettings) -> None:
     assert client.handler.namespace == "json"
 
 
+def test_a_namespace_needs_the_parameters_of_its_url(settings: LazySettings) -> None:
+    settings.DEFAULT_WS_HANDLERS = {
+        "chat": {"handler": "tests.handlers.Echo", "url": "ws/<int:number>/<slug:room>/"}
+    }
+    client = WebSocketClient("chat")
+    with pytest.raises(ValueError, match=r"with kwargs=\{\"number\": …, \"room\": …\}"):
+        client.connect()
+    assert client.connect(kwargs={"number": 1, "room": "lobby"})
+    client.close()
+    assert WebSocketClient().connect("/ws/1/lobby/")
+
+
+def test_a_group_has_a_name() -> None:
+    client, _ = connected(Recorder)
+    with pytest.raises(ValueError, match="cannot be empty"):
+        client.handler.join("")
+
+
+def test_other_classes_are_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="is no subclass of WebSocketHandler"):
+        WebSocketClient(dict)  # type: ignore[arg-type]
+
+
 def test_a_class_needs_no_setting(settings: LazySettings) -> None:
     settings.DEFAULT_WS_HANDLERS = None
     client = WebSocketClient(Recorder)
