@@ -17,7 +17,7 @@ __all__ = ["NotPrimary", "dial", "open_wire"]
 OLDEST = {"redis": 7, "valkey": 7}
 TOO_OLD = "is too old: Redis 7 or Valkey 8 is needed"
 
-#: Seconds for one Sentinel: it may be on the machine that has failed, and others know.
+#: Seconds for a Sentinel while there are others: it may be on the machine that has failed.
 SENTINEL_TIMEOUT = 0.5
 
 MakeWire = Callable[[], Wire]
@@ -46,7 +46,8 @@ async def dial(server: Server, make: MakeWire, probes: Probes = ()) -> Wire:
     for sentinel in server.addresses:
         try:
             try:
-                async with asyncio.timeout(SENTINEL_TIMEOUT):
+                last = sentinel is server.addresses[-1]
+                async with asyncio.timeout(None if last else SENTINEL_TIMEOUT):
                     address = await _ask_sentinel(server, sentinel)
             except TimeoutError:
                 trouble = ConnectionError("the Sentinel at {}:{} does not answer".format(*sentinel))
