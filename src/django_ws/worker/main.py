@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -119,12 +118,8 @@ def make(
     Raises:
         CannotStart, EndpointError: It cannot run like this.
     """
-    handlers = {name: import_string(item.handler) for name, item in config.namespaces.items()}
-    # What the project has loaded stays: looking at all of it costs the collector a tenth of a
-    # second each time, and forked processes their shared memory (docs.python.org, gc.freeze).
-    gc.collect()
-    gc.freeze()
     # First of all the executor: it may fork.
+    handlers = {name: import_string(item.handler) for name, item in config.namespaces.items()}
     close = [] if channel is None else [channel.fileno()]
     make_executor = prepare(config.mode, handlers, _executor_config(config, reload), close)
     return Worker(config, incarnation, channel, handlers, make_executor)
