@@ -199,10 +199,11 @@ def tell(messages: Sequence[Expel | Recheck], using: str | None, immediate: bool
 
 def _tell(messages: Sequence[Expel | Recheck]) -> None:
     try:
-        if _outlet is None:
-            publisher.gateways().tell(messages)
-        else:
+        if _outlet is not None:
             _outlet.send(messages)
+        elif not publisher.gateways().tell(messages) and publisher.configuration().engine:
+            # No gateway is on this machine; those on others hear it from the engine.
+            publisher.direct().send(messages)
     except GatewayUnavailable:
         pass
     except Exception:

@@ -216,17 +216,25 @@ class Gateways:
         if not taken:
             raise self._unavailable()
 
-    def tell(self, messages: Sequence[PublisherMessage]) -> None:
-        """Queue what concerns only gateways that are there; the others are hardly waited for."""
+    def tell(self, messages: Sequence[PublisherMessage]) -> bool:
+        """Queue what concerns only gateways that are there; the others are hardly waited for.
+
+        Returns:
+            Whether one has taken it.
+        """
         batches = [self._encode(part) for part in _cut(messages)]
         number = self._thread.value
+        taken = False
         for gateway in self._gateways:
             if not is_there(gateway.endpoint):
                 continue
             started = time.monotonic()
             line = gateway.line(number)
-            if _send(line, batches, gateway.deadline(started, NO_PATIENCE)) and line.stuck:
+            if not _send(line, batches, gateway.deadline(started, NO_PATIENCE)):
+                taken = True
+            elif line.stuck:
                 gateway.failed(started)
+        return taken
 
     def ask(
         self, requests: Sequence[PublisherMessage], timeout: float, first: int = 0

@@ -142,7 +142,7 @@ def test_who_asks_finds_what_was_published_before(stub: Stub) -> None:
 
 def test_who_waits_for_many_hears_of_each(stub: Stub) -> None:
     """More answers at once than a DEALER has room for would get lost."""
-    found = publish_many([("room", str(n)) for n in range(2000)], wait=True)
+    found = publish_many([("room", str(n)) for n in range(2000)], wait=True, timeout=20)
     assert [each.offset for each in found if each] == list(range(1, 2001))
     assert stub.texts == [str(n) for n in range(2000)]
 

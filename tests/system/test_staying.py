@@ -16,6 +16,7 @@ import pytest
 
 from tests.ports import free_port
 
+from ..valkey import valkey
 from .clients import Client
 from .envelopes import EnvelopeClient
 from .server import MODES, Command, Project, Server, until
@@ -438,3 +439,32 @@ def test_on_all_gateways(tmp_path):
             command.stop()
     finally:
         project.remove()
+
+
+def test_from_a_machine_without_a_gateway(tmp_path):
+    """By the engine; if that is away, as soon as it is back: gateways look by themselves then."""
+    with (
+        valkey("--appendonly", "yes", "--appendfsync", "always") as engine,
+        serve(tmp_path, "--gateways=2", ENGINE=engine.url) as server,
+        People(server) as people,
+    ):
+        people.shell.run(
+            "from django.test import override_settings\n"
+            f"elsewhere = {{**settings.DJANGO_WS, 'SUB_SOCKET': 'ipc://{tmp_path}/nobody'}}\n"
+            "override_settings(DJANGO_WS=elsewhere).enable()"
+        )
+        keys = {which: people.session(which) for which in ("first", "second", "third")}
+        clients = {which: [people.connect(key) for _ in range(4)] for which, key in keys.items()}
+        for client in clients["third"]:
+            client.ask("who")
+        people.shell.run("clients['first'].logout()")
+        assert closed_soon(*clients["first"]) == [LOGGED_OUT] * 4
+        engine.kill()
+        server.until_output("the engine at .* is away")
+        people.shell.run("clients['second'].logout()")  # has nobody to tell it
+        assert clients["second"][0].ask("not yet") == f"not yet {people.name}  False"
+        engine.start()
+        assert [client.closing(5) for client in clients["second"]] == [LOGGED_OUT] * 4
+        # on_user_changed may come though nothing has changed.
+        assert clients["third"][0].receive(5) == f"1 {people.name}  False"
+        assert clients["third"][0].ask("still") == f"still {people.name}  False"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,6 +44,9 @@ HEAL_PAUSE = 0.02
 CROWDED = 0.5
 CROWDED_LOOK = 0.01
 ROOMY = 0.4
+
+#: Seconds for which processes of Django may think that it is still away, and tell of no logout.
+UNTOLD = 2.0
 
 #: Seconds in which each group that has members is kept from being forgotten.
 KEEP_ROUND = 1000.0
@@ -86,6 +90,7 @@ class Redis:
         self._on_published = on_published
         self._on_crowded = on_crowded
         self._crowded: asyncio.TimerHandle | None = None
+        self._untold: asyncio.TimerHandle | None = None
         # Publications of late: of this gateway, and those that came.
         self._said = self._came = 0
         self._incarnation = incarnation
@@ -287,7 +292,7 @@ class Redis:
 
     def close(self) -> None:
         self._backlog.close()
-        for timer in (self._healer, self._crowded):
+        for timer in (self._healer, self._crowded, self._untold):
             if timer is not None:
                 timer.cancel()
         self._servers.close()
@@ -297,6 +302,10 @@ class Redis:
     def up(self, link: Link) -> None:
         """See :class:`.link.Links`."""
         if self._servers.all_up:
+            # Who had something to tell of users may have given up at once. Not so before the first
+            # connection of all.
+            if 0 < self._health.away < math.inf and self._untold is None:
+                self._untold = self._loop.call_later(UNTOLD, self._look_who_may_stay)
             self._health.up()
         self._ticked = self._loop.time()
         if not self._servers.has(link, COMMON):  # the lease does not tell whether it has its data
@@ -306,6 +315,10 @@ class Redis:
             call = self._calls.position(SPREAD, SPREADS)
             self._servers.call(call, partial(self._told, SPREAD, lambda outcome: None))
         self._heard.reconnected(lambda group: self._servers.has(link, self._bucket(group)))
+
+    def _look_who_may_stay(self) -> None:
+        self._untold = None
+        self._listener.missed_spreads()
 
     def _bucket(self, group: str) -> int:
         return self._names.bucket(group)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from django_ws.gateway.engine import backlog, leases, link, operations
+from django_ws.gateway.engine import backlog, leases, link, operations, redis
 from django_ws.gateway.engine.base import Failure
 from django_ws.gateway.engine.redis import Redis
 from django_ws.gateway.engine.wire import Wire
@@ -582,7 +582,8 @@ def lonely(own: Valkey) -> Iterator[RedisBench]:
     bench.close()
 
 
-def test_killed_and_back_with_its_data(lonely: RedisBench) -> None:
+def test_killed_and_back_with_its_data(lonely: RedisBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis, "UNTOLD", 0.01)
     bench = lonely
     bench.engine.subscribe("kept-1")
     publish(bench, "kept-1", "a", "b")
@@ -595,6 +596,8 @@ def test_killed_and_back_with_its_data(lonely: RedisBench) -> None:
     assert texts([each for _, each, _ in heard(bench, 3)]) == list("abc")
     assert bench.ears.gaps == []
     assert bench.counters["engine_lost"] == 1
+    # Whoever logged out meanwhile could tell nobody.
+    bench.wait_for(lambda: bench.ears.missed_some == 1)
 
 
 def test_killed_and_back_without_its_data(lonely: RedisBench) -> None:
