@@ -229,10 +229,15 @@ async def _at_two_gateways(cluster):
         await progress(members[1:], 2)
         await soon(lambda: len(members[0].now.heard) >= 14)
         answer = next(text for text in members[0].now.heard if text.startswith("["))
-        assert json.loads(answer) == [start + 14, "waited for", start + 14, 2]
+        # A question may overtake what was published just before it (docs/publishing.md).
+        offset, last, end, gateways = json.loads(answer)
+        assert gateways == 2
+        in_order = offset == start + 14
+        assert (last, end) == ("waited for", offset) if in_order else offset == start + 13
         for member in members[1:]:
             assert sorted(member.now.heard[:12]) == sorted(f"from {m.who}" for m in members)
-            assert member.now.heard[12:] == ["any code", "waited for"]
+            said = ["any code", "waited for"]
+            assert member.now.heard[12:] == (said if in_order else said[::-1])
         assert "any code" not in members[0].now.heard
     finally:
         for member in members:
