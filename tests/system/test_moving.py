@@ -12,7 +12,7 @@ from .load import Load
 from .oracle import all_closed, judge
 from .server import Project, Server
 
-pytestmark = [pytest.mark.system, pytest.mark.load]
+pytestmark = pytest.mark.system
 
 RESTARTS = 20
 #: After each fourth restart the new worker is killed, too.
