@@ -45,6 +45,7 @@ class Half:
         self.port = 0
         self._channel = channel
         self._stopping = False
+        self._ended = False  # set by the listening thread before it looks why
         # Each set by the listening thread before it sets _heard, and read after that.
         self._ready = False
         self._problem = ""
@@ -82,6 +83,7 @@ class Half:
                 for message in self._channel.receive():
                     self._said(message)
         except EOFError:
+            self._ended = True
             if not self._stopping and not self._problem:
                 self._problem = f"the {self.name} {self._fate()}"
             self._heard.set()
@@ -127,7 +129,8 @@ class GatewayProcess(Half):
         self._channel.send({"op": "config", "config": msgspec.to_builtins(config)})
 
     def check(self) -> None:
-        if self._child.status() is not None:
+        # While the listening thread waits for it, nobody else is told its status.
+        if self._ended or self._child.status() is not None:
             self._listener.join(STOP)  # it is about to hear of that
         super().check()
 
