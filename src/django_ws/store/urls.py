@@ -33,6 +33,7 @@ _SCHEMES: dict[str, Literal["single", "sentinel", "cluster"]] = {
 }
 _SSL = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
 _ESCAPED = "in names and passwords @, :, /, ?, # and [ are written %40, %3A, %2F, %3F, %23 and %5B"
+_NO_FILE = "must name a file after unix://, like unix:///run/valkey/valkey.sock"
 _OTHERS = ("db", "sentinel_username", "sentinel_password")
 
 
@@ -129,15 +130,9 @@ def parse(url: str) -> Server:
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
     if scheme == "unix":
-        if hosts or not parts.path.strip("/"):
-            raise ValueError("must name a file after unix://, like unix:///run/valkey/valkey.sock")
-        return Server(
-            "single",
-            path=unquote(parts.path),
-            db=_db(options.get("db", "")),
-            username=unquote(username),
-            password=unquote(password),
-        )
+        if hosts:
+            raise ValueError(_NO_FILE)
+        return _unix(parts.path, options, username, password)
     port = SENTINEL_PORT if kind == "sentinel" else PORT
     addresses = tuple(_address(host, port) for host in hosts.split(",") if host) or (
         (("localhost", port),)
@@ -169,6 +164,18 @@ def parse(url: str) -> Server:
         sentinel_username=options.get("sentinel_username", ""),
         sentinel_password=options.get("sentinel_password", ""),
         tls=_tls(options) if secure else None,
+    )
+
+
+def _unix(path: str, options: dict[str, str], username: str, password: str) -> Server:
+    if not path.strip("/"):
+        raise ValueError(_NO_FILE)
+    return Server(
+        "single",
+        path=unquote(path),
+        db=_db(options.get("db", "")),
+        username=unquote(username),
+        password=unquote(password),
     )
 
 

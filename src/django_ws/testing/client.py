@@ -95,6 +95,7 @@ class WebSocketClient:
         """Log ``user`` in for the next handshake, as ``django.test.Client.force_login`` does."""
         client = Client()
         client.cookies = self.cookies
+        # The stubs know the project's own user model only.
         client.force_login(user, backend)  # type: ignore[arg-type]
 
     def connect(

@@ -35,6 +35,7 @@ def shared_connections() -> Iterator[dict[str, BaseDatabaseWrapper]]:
 
     for connection in shared.values():
         connection.inc_thread_sharing()
+    # For all threads: Django's own LiveServerThread does it for its own alone.
     connections.create_connection = find  # type: ignore[method-assign]
     try:
         yield shared

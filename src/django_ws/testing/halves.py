@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import logging
 import secrets
 import tempfile
@@ -29,7 +30,7 @@ class ServerError(Exception):
     """The server of a test does not start, or has ended by itself; the text is for people."""
 
 
-class Half:
+class Half(abc.ABC):
     """Either of them, as it is seen through its control channel.
 
     Args:
@@ -101,9 +102,9 @@ class Half:
             case {"op": "log", "name": str(name), "level": int(level), "message": str(words)}:
                 logging.getLogger(name).log(level, "%s", words)
 
+    @abc.abstractmethod
     def _fate(self) -> str:
         """How it ended, in words that follow its name."""
-        raise NotImplementedError
 
     def _end(self, order: str) -> None:
         """Ask it to end; nothing that it does from now on is a problem."""

@@ -49,5 +49,6 @@ class WebSocketLiveServerTestCase(TransactionTestCase):
         cls.addClassCleanup(cls._server.stop)
 
     def _post_teardown(self) -> None:
+        # Behind what each test flushes, as LiveServerTestCase has it; not in the stubs.
         super()._post_teardown()  # type: ignore[misc]
         self._server.check()

@@ -52,8 +52,6 @@ class CapturedPublications(Sequence[Publication]):
     def __eq__(self, other: object) -> bool:
         return list(self) == other
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"<CapturedPublications {list(self)!r}>"
 

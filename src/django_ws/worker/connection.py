@@ -279,7 +279,7 @@ class WorkerConnection:
         """Whether the URL's converters take what the gateway found by their patterns alone."""
         if conf.namespace_url(self.namespace) is not None:
             try:
-                self.kwargs  # noqa: B018
+                _ = self.kwargs
             except ValueError:
                 return False
         return True

@@ -48,6 +48,7 @@ thread = _Thread()
 
 def _note(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     thread.dirty = True
+    # Django has no signal for cursors; its own tests replace such methods of a connection, too.
     if not isinstance(connection.chunked_cursor, _Cursors):
         connection.chunked_cursor = _Cursors(connection.chunked_cursor)  # type: ignore[method-assign]
 

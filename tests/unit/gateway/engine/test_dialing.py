@@ -25,6 +25,19 @@ OLDER = (
 )
 
 
+def engine_at(url: str) -> Redis:
+    """One that begins to connect."""
+    return Redis(
+        parse(url),
+        "project",
+        "g",
+        lookup({}),
+        Ears(),
+        loop=asyncio.get_running_loop(),
+        counters=Counter(),
+    )
+
+
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
@@ -58,15 +71,7 @@ def test_it_is_said_what_is_wrong(
     async def run() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        engine = Redis(
-            parse(f"redis://me:secret@127.0.0.1:{port}"),
-            "project",
-            "g",
-            lookup({}),
-            Ears(),
-            loop=asyncio.get_running_loop(),
-            counters=Counter(),
-        )
+        engine = engine_at(f"redis://me:secret@127.0.0.1:{port}")
         try:
             async with asyncio.timeout(5):
                 while tried < 2:
@@ -103,15 +108,7 @@ def test_a_sentinel_that_says_nothing_is_left_out() -> None:
         silent = [await asyncio.start_server(say_nothing, "127.0.0.1", 0) for _ in range(2)]
         servers = [*silent, await asyncio.start_server(serve, "127.0.0.1", 0)]
         hosts = ",".join("{}:{}".format(*each.sockets[0].getsockname()) for each in servers)
-        engine = Redis(
-            parse(f"redis+sentinel://{hosts}/main"),
-            "project",
-            "g",
-            lookup({}),
-            Ears(),
-            loop=asyncio.get_running_loop(),
-            counters=Counter(),
-        )
+        engine = engine_at(f"redis+sentinel://{hosts}/main")
         try:
             async with asyncio.timeout(5):
                 await asked.wait()
